@@ -1,0 +1,106 @@
+"""The ``hpacells`` command: its table of commands, its exit codes.
+
+Each command lives in a module of its own that defines ``app``, a ``typer.Typer`` with that one
+command. A module is imported only when its command runs, so ``hpacells evaluate`` does not wait
+for the libraries of ``hpacells train``.
+"""
+
+import errno
+import sys
+import traceback
+from importlib import import_module
+
+import click
+import typer
+
+from hpacells import __version__
+from hpacells.core.errors import HpacellsError
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+COMMANDS: dict[str, str] = {
+    "demo": "Simulate a few fields and run on them with the shipped models.",
+    "run": "Images to run folder: outline every cell, say where its protein sits.",
+    "simulate": "Make fields whose cells and locations are known.",
+    "segment": "Images to masks and a cells table.",
+    "crop": "Images and masks to a crop store.",
+    "train": "Learn a model from fields and their image labels.",
+    "predict": "Crop store to cells table.",
+    "evaluate": "Score a submission or masks against the truth.",
+    "variation": "How the cells of a field differ, from a run folder.",
+    "report": "Run folder to one HTML file.",
+    "models": "List the models that can be used, check their files.",
+    "doctor": "Say what is missing on this machine.",
+}
+"""Command name to one line of help, in the order of the data flow."""
+
+EXIT_FAILED_FIELDS = 1
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class _LazyGroup(click.Group):
+    """Import a command's module when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"hpacells.cli.{cmd_name}")
+        command: click.Command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands, in the order of the data flow"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: hpacells demo",
+)
+@click.version_option(__version__, prog_name="hpacells")
+def cli() -> None:
+    """Find every cell in Human Protein Atlas images and say where its protein sits."""
+
+
+_OS_ADVICE = {
+    errno.ENOSPC: "the disk is full. Free some space and run the same command again.",
+    errno.EACCES: "no permission. Choose another folder or change its rights.",
+    errno.EPERM: "no permission. Choose another folder or change its rights.",
+    errno.EROFS: "the file system is read-only. Choose another folder.",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with DESIGN's codes: 0, 1, 2 or 130."""
+    try:
+        code = cli.main(arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted. Finished work is kept: the same command continues.", EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        _fail("interrupted. Finished work is kept: the same command continues.", EXIT_INTERRUPTED)
+    except HpacellsError as error:
+        _fail(f"error: {error}", EXIT_ERROR)
+    except OSError as error:
+        advice = _OS_ADVICE.get(error.errno or 0)
+        if advice is None:
+            traceback.print_exc()
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"error: {where}{advice or error}", EXIT_ERROR)
+    except Exception:  # noqa: BLE001  the last stop: anything unforeseen must exit 2
+        traceback.print_exc()
+        _fail("error: unforeseen; the lines above say where. Please report it.", EXIT_ERROR)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(message, err=True)
+    sys.exit(code)

@@ -1,0 +1,83 @@
+"""Progress on a terminal as a bar with rate and time left, elsewhere as plain lines."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from hpacells.core.progress import ProgressCallback
+
+__all__ = ["show_progress"]
+
+_PLAIN_EVERY_S = 10.0
+
+
+@contextmanager
+def show_progress(title: str, unit: str = "fields") -> Iterator[ProgressCallback]:
+    """Show progress on standard error while the block runs.
+
+    Parameters
+    ----------
+    title
+        What is being done.
+    unit
+        What is counted, in the plural.
+
+    Yields
+    ------
+    callable
+        To be called with (done, total, what).
+    """
+    console = Console(file=sys.stderr)
+    if not console.is_terminal:
+        yield _plain_lines(title, unit)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit} {{task.fields[rate]}}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None, rate="")
+        started = time.monotonic()
+
+        def update(done: int, total: int, what: str) -> None:  # noqa: ARG001
+            rate = done / max(time.monotonic() - started, 1e-9)
+            bar.update(task, completed=done, total=total, rate=f"{rate:.2f}/s")
+
+        yield update
+
+
+def _plain_lines(title: str, unit: str) -> ProgressCallback:
+    started = time.monotonic()
+    last = started - _PLAIN_EVERY_S
+
+    def update(done: int, total: int, what: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done < total and now - last < _PLAIN_EVERY_S:
+            return
+        last = now
+        rate = done / max(now - started, 1e-9)
+        left = (total - done) / rate if rate > 0 else 0.0
+        print(
+            f"{title}: {done}/{total} {unit}, {rate:.2f}/s, {left:.0f} s left ({what})",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return update

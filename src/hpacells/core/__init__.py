@@ -1,0 +1,1 @@
+"""Words that every stage shares: stains, locations, fields, masks, tables, errors."""

@@ -1,0 +1,155 @@
+"""One field of view: where its files are, what is known of it, and its pixels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from hpacells.core.channels import CHANNELS, Channel
+from hpacells.core.errors import ImageError, InputError
+
+__all__ = ["DEFAULT_PIXEL_SIZE_UM", "METADATA_COLUMNS", "FieldOfView", "FovRecord", "to_8bit"]
+
+DEFAULT_PIXEL_SIZE_UM = 0.08
+"""Pixel size of full-resolution atlas PNG fields, in µm."""
+
+METADATA_COLUMNS = ("gene", "antibody", "cell_line", "plate", "well", "sample")
+"""What a table may say of a field besides its labels; also attributes of ``FovRecord``."""
+
+
+@dataclass(frozen=True)
+class FovRecord:
+    """One field's files and what is known of it, before any pixel is read.
+
+    Parameters
+    ----------
+    fov_id
+        File stem without the colour; not empty, without path separators.
+    paths
+        One file per stain, all four. A missing file is kept as a path that does not exist:
+        reading it raises ``ImageError`` so that one bad field does not stop a run.
+    pixel_size_um
+        µm per pixel where the table or the rule of the format says so; None: ask the file.
+    image_locations
+        Class ids of the *image* label; None where no table names the field.
+    """
+
+    fov_id: str
+    paths: Mapping[Channel, Path]
+    pixel_size_um: float | None = None
+    image_locations: tuple[int, ...] | None = None
+    gene: str | None = None
+    antibody: str | None = None
+    cell_line: str | None = None
+    plate: str | None = None
+    well: str | None = None
+    sample: str | None = None
+
+    def __post_init__(self) -> None:
+        if (
+            not self.fov_id
+            or "/" in self.fov_id
+            or "\\" in self.fov_id
+            or self.fov_id in (".", "..")
+        ):
+            raise InputError(
+                f"expected a field id without path separators, got {self.fov_id!r}. Rename it."
+            )
+        if set(self.paths) != set(CHANNELS):
+            missing = [c.value for c in CHANNELS if c not in self.paths]
+            raise InputError(f"field {self.fov_id}: no path for stain(s) {', '.join(missing)}")
+        object.__setattr__(self, "paths", MappingProxyType(dict(self.paths)))
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """The four registered stains of one place.
+
+    Parameters
+    ----------
+    fov_id
+        As in its record.
+    pixels
+        ``(C, H, W)`` uint8 or uint16 in the order of ``CHANNELS``, as stored, never rescaled.
+    pixel_size_um
+        µm per pixel, the same in both directions.
+    max_value
+        Grey value that means full scale: 255, 4095 (12 bits in a 16-bit file) or 65535.
+    record
+        Where it came from; None for a field made in memory.
+
+    Raises
+    ------
+    ImageError
+        When shape, dtype or pixel size is impossible.
+    """
+
+    fov_id: str
+    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+    pixel_size_um: float
+    max_value: int
+    record: FovRecord | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[0] != len(CHANNELS):
+            raise ImageError(
+                f"field {self.fov_id}: expected pixels ({len(CHANNELS)}, H, W), "
+                f"got shape {self.pixels.shape}"
+            )
+        if self.pixels.dtype not in (np.uint8, np.uint16):
+            raise ImageError(
+                f"field {self.fov_id}: expected 8- or 16-bit grey values, got {self.pixels.dtype}"
+            )
+        if 0 in self.pixels.shape:
+            raise ImageError(f"field {self.fov_id}: the image is empty ({self.pixels.shape})")
+        if not (np.isfinite(self.pixel_size_um) and 0.005 <= self.pixel_size_um <= 5.0):
+            raise ImageError(
+                f"field {self.fov_id}: expected a pixel size of 0.005 to 5 µm, "
+                f"got {self.pixel_size_um}. Give --pixel-size-um."
+            )
+        if self.max_value not in (255, 4095, 65535):
+            raise ImageError(f"field {self.fov_id}: full scale {self.max_value} is not known")
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[2])
+
+    def channel(self, channel: Channel) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+        """Return one stain ``(H, W)``, a view in the stored dtype."""
+        return self.pixels[channel.index]
+
+    def channel_8bit(self, channel: Channel) -> npt.NDArray[np.uint8]:
+        """Return one stain ``(H, W)`` on the 8-bit scale (255 = full scale, rounded)."""
+        return to_8bit(self.channel(channel), self.max_value)
+
+
+def to_8bit(
+    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], max_value: int
+) -> npt.NDArray[np.uint8]:
+    """Rescale grey values to the 8-bit scale by the full-scale value alone.
+
+    Parameters
+    ----------
+    pixels
+        Any shape, uint8 or uint16.
+    max_value
+        Grey value that becomes 255.
+
+    Returns
+    -------
+    ndarray
+        uint8, same shape; rounded half up, values above ``max_value`` become 255.
+    """
+    if pixels.dtype == np.uint8 and max_value == 255:
+        return pixels  # type: ignore[return-value]
+    scaled = (pixels.astype(np.uint32) * 255 + max_value // 2) // max_value
+    return np.minimum(scaled, 255).astype(np.uint8)
