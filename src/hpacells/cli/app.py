@@ -9,14 +9,15 @@ import errno
 import sys
 import traceback
 from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from hpacells import __version__
 from hpacells.core.errors import HpacellsError
 
-__all__ = ["COMMANDS", "cli", "main"]
+__all__ = ["COMMANDS", "app", "main"]
 
 COMMANDS: dict[str, str] = {
     "demo": "Simulate a few fields and run on them with the shipped models.",
@@ -39,32 +40,57 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-class _LazyGroup(click.Group):
-    """Import a command's module when that command is asked for."""
+class _LazyGroup(TyperGroup):
+    """Import a command's module when that command is asked for, and list them by the table."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        del ctx
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"hpacells.cli.{cmd_name}")
-        command: click.Command = typer.main.get_command(module.app)
+        if _HELP_ONLY.intersection(sys.argv[1:2]) or not sys.argv[1:]:
+            return _describe(cmd_name)
+        command = typer.main.get_command(import_module(f"hpacells.cli.{cmd_name}").app)
         command.name = cmd_name
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands, in the order of the data flow"):
-            formatter.write_dl(list(COMMANDS.items()))
+
+_HELP_ONLY = frozenset({"--help", "-h"})
 
 
-@click.group(
+def _describe(name: str) -> Any:
+    """Make a command that only carries its line of help, for the list of commands."""
+    app = typer.Typer(add_completion=False)
+    app.command(name, help=COMMANDS[name])(lambda: None)
+    return typer.main.get_command(app)
+
+
+app = typer.Typer(
     cls=_LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: hpacells demo",
 )
-@click.version_option(__version__, prog_name="hpacells")
-def cli() -> None:
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"hpacells {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def cli(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
     """Find every cell in Human Protein Atlas images and say where its protein sits."""
 
 
@@ -79,14 +105,11 @@ _OS_ADVICE = {
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with DESIGN's codes: 0, 1, 2 or 130."""
     try:
-        code = cli.main(arguments, standalone_mode=False)
-    except click.exceptions.Abort:
+        code = app(arguments, standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted. Finished work is kept: the same command continues.", EXIT_INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
-        _fail("interrupted. Finished work is kept: the same command continues.", EXIT_INTERRUPTED)
+    except typer.TyperException as error:
+        _fail(f"error: {error}", EXIT_ERROR)
     except HpacellsError as error:
         _fail(f"error: {error}", EXIT_ERROR)
     except OSError as error:
@@ -101,6 +124,6 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     typer.echo(message, err=True)
     sys.exit(code)

@@ -14,7 +14,7 @@ class Channel(StrEnum):
     ER = "yellow"
 
     @property
-    def index(self) -> int:
+    def position(self) -> int:
         """Position along the channel axis of every ``(C, H, W)`` array."""
         return CHANNELS.index(self)
 

@@ -125,7 +125,7 @@ class FieldOfView:
 
     def channel(self, channel: Channel) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         """Return one stain ``(H, W)``, a view in the stored dtype."""
-        return self.pixels[channel.index]
+        return self.pixels[channel.position]
 
     def channel_8bit(self, channel: Channel) -> npt.NDArray[np.uint8]:
         """Return one stain ``(H, W)`` on the 8-bit scale (255 = full scale, rounded)."""

@@ -8,5 +8,5 @@ ProgressCallback = Callable[[int, int, str], None]
 """Called with (done so far, total, what was just finished)."""
 
 
-def silent(done: int, total: int, what: str) -> None:  # noqa: ARG001
+def silent(done: int, total: int, what: str) -> None:
     """Tell nobody."""

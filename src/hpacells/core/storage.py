@@ -61,7 +61,8 @@ def output_lock(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise OutputError(
-            f"{folder}: another hpacells process is writing here. Wait for it or choose another folder."
+            f"{folder}: another hpacells process is writing here. Wait for it, or choose another "
+            "folder."
         ) from error
     except OSError as error:
         raise OutputError(
