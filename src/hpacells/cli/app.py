@@ -21,7 +21,7 @@ __all__ = ["COMMANDS", "app", "main"]
 
 COMMANDS: dict[str, str] = {
     "demo": "Simulate a few fields and run on them with the shipped models.",
-    "run": "Images to run folder: outline every cell, say where its protein sits.",
+    "run": "Images to run folder: every cell, where its protein sits.",
     "simulate": "Make fields whose cells and locations are known.",
     "segment": "Images to masks and a cells table.",
     "crop": "Images and masks to a crop store.",
@@ -41,37 +41,33 @@ EXIT_INTERRUPTED = 130
 
 
 class _LazyGroup(TyperGroup):
-    """Import a command's module when that command is asked for, and list them by the table."""
+    """List commands by the table alone; import a command's module when it is called."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """Give a command that only carries its line of help, for the list of commands."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        if _HELP_ONLY.intersection(sys.argv[1:2]) or not sys.argv[1:]:
-            return _describe(cmd_name)
-        command = typer.main.get_command(import_module(f"hpacells.cli.{cmd_name}").app)
-        command.name = cmd_name
-        return command
+        stub = typer.Typer(add_completion=False)
+        stub.command(cmd_name, help=COMMANDS[cmd_name])(lambda: None)
+        return typer.main.get_command(stub)
 
-
-_HELP_ONLY = frozenset({"--help", "-h"})
-
-
-def _describe(name: str) -> Any:
-    """Make a command that only carries its line of help, for the list of commands."""
-    app = typer.Typer(add_completion=False)
-    app.command(name, help=COMMANDS[name])(lambda: None)
-    return typer.main.get_command(app)
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """Import the command that is called."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in COMMANDS:
+            command = typer.main.get_command(import_module(f"hpacells.cli.{name}").app)
+            command.name = name
+        return name, command, rest
 
 
 app = typer.Typer(
     cls=_LazyGroup,
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -85,13 +81,16 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def cli(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  acts in its callback
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
     ] = False,
 ) -> None:
     """Find every cell in Human Protein Atlas images and say where its protein sits."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 _OS_ADVICE = {
@@ -109,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted. Finished work is kept: the same command continues.", EXIT_INTERRUPTED)
     except typer.TyperException as error:
-        _fail(f"error: {error}", EXIT_ERROR)
+        _fail(f"error: {_explain(error)}", EXIT_ERROR)
     except HpacellsError as error:
         _fail(f"error: {error}", EXIT_ERROR)
     except OSError as error:
@@ -122,6 +121,14 @@ def main(arguments: list[str] | None = None) -> None:
         traceback.print_exc()
         _fail("error: unforeseen; the lines above say where. Please report it.", EXIT_ERROR)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: typer.TyperException) -> str:
+    """Word a misused option or argument: name it and say where its help is."""
+    describe = getattr(error, "format_message", None)
+    context = getattr(error, "ctx", None)
+    message = describe() if describe else str(error)
+    return f"{message} See '{context.command_path} --help'." if context else message
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -1,9 +1,11 @@
 """One field of view: where its files are, what is known of it, and its pixels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +64,11 @@ class FovRecord:
             missing = [c.value for c in CHANNELS if c not in self.paths]
             raise InputError(f"field {self.fov_id}: no path for stain(s) {', '.join(missing)}")
         object.__setattr__(self, "paths", MappingProxyType(dict(self.paths)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a read-only mapping does not pickle, and records travel to worker processes
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return partial(FovRecord, **{**values, "paths": dict(self.paths)}), ()
 
 
 @dataclass(frozen=True)

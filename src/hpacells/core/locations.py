@@ -91,7 +91,8 @@ def parse_class_ids(text: str, *, where: str = "label") -> tuple[int, ...]:
     ids = set()
     for part in text.strip().split("|") if text.strip() else []:
         word = part.strip()
-        if not (word.isascii() and word.isdigit()) or int(word) >= N_LOCATIONS:
+        is_number = word.isascii() and word.isdigit() and len(word) < 9
+        if not is_number or int(word) >= N_LOCATIONS:
             raise TableError(
                 f"{where}: expected class ids 0-{N_LOCATIONS - 1} joined with '|', "
                 f"got {text!r}. Correct that row."

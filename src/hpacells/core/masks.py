@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from skimage.measure import label as connected_parts
+from scipy.ndimage import find_objects
 
 from hpacells.core.errors import InputError
 
@@ -57,15 +58,30 @@ class CellMasks:
             raise InputError(
                 f"nucleus {int(self.nuclei[stray][0])} has pixels outside the cell of that id"
             )
-        parts = connected_parts(self.cells, background=0, connectivity=2)
-        part_of = np.zeros(int(parts.max(initial=0)) + 1, np.int32)
-        part_of[parts] = self.cells
-        ids, counts = np.unique(part_of[1:], return_counts=True)
-        if (counts > 1).any():
-            raise InputError(f"cell {int(ids[counts > 1][0])} has more than one connected part")
+        broken = _first_in_parts(self.cells)
+        if broken is not None:
+            raise InputError(f"cell {broken} has more than one connected part")
 
     @property
     def cell_ids(self) -> npt.NDArray[np.int32]:
         """Ids of the cells, ascending ``(N,)``."""
-        ids = np.unique(self.cells)
-        return ids[ids > 0]
+        # counting is several times faster than sorting the pixels, and ids are small
+        ids = np.flatnonzero(np.bincount(self.cells.ravel()))
+        return ids[ids > 0].astype(np.int32)
+
+
+def _first_in_parts(cells: npt.NDArray[np.int32]) -> int | None:
+    """Give the lowest cell id that has several connected parts (8-neighbourhood), else None.
+
+    One cell at a time inside its bounding box: labelling the whole field takes three times longer.
+    """
+    if not cells.any():
+        return None
+    for cell_id, box in enumerate(find_objects(cells), start=1):
+        if box is None:
+            continue
+        inside = (cells[box] == cell_id).view(np.uint8)
+        n_parts, _ = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
+        if n_parts > 2:  # background counts as one
+            return cell_id
+    return None

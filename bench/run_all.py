@@ -1,0 +1,44 @@
+"""Run every benchmark and gather their figures into ``bench/results/table.md``.
+
+Each ``bench/<name>.py`` writes ``bench/results/<name>.json``: a list of rows with ``what``,
+``asked``, ``measured``, and ``met`` (true, false or null where nothing was asked).
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+NOT_BENCHES = {"run_all", "brute_force"}
+
+
+def main() -> int:
+    """Run each benchmark in a process of its own; 1 when one of them fails to run."""
+    names = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in NOT_BENCHES)
+    wanted = [name for name in names if not sys.argv[1:] or name in sys.argv[1:]]
+    failed = []
+    for name in wanted:
+        print(f"== {name}", flush=True)
+        if subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=False).returncode:
+            failed.append(name)
+    write_table()
+    print(f"wrote {RESULTS / 'table.md'}" + (f"; did not run: {failed}" if failed else ""))
+    return 1 if failed else 0
+
+
+def write_table() -> None:
+    """Write one Markdown table from every result that is there."""
+    lines = ["| benchmark | what | asked | measured | met |", "|---|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            met = {True: "yes", False: "**no**", None: ""}[row["met"]]
+            lines.append(
+                f"| {path.stem} | {row['what']} | {row['asked']} | {row['measured']} | {met} |"
+            )
+    (RESULTS / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""``hpacells crop``: images and masks to a crop store."""
+
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow.compute as pc
+import typer
+
+from hpacells.cli.progress import show_progress
+from hpacells.core.cell_table import CellTable, FieldStatus
+from hpacells.core.crop_spec import CropSpec
+from hpacells.core.errors import ConfigError, ImageError, InputError
+from hpacells.core.fov import FieldOfView
+from hpacells.core.masks import CellMasks
+from hpacells.core.provenance import sha256_bytes, sha256_file
+from hpacells.core.storage import output_lock
+from hpacells.crops.build import build_store
+from hpacells.crops.store import CropStore
+from hpacells.images.discover import discover_fields
+from hpacells.images.mask_files import read_masks
+from hpacells.runtime.model_folder import load_model
+from hpacells.runtime.registry import resolve_model
+from hpacells.segment.measure import measure_cells
+
+__all__ = ["MaskFiles", "app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_EXIT_FAILED_FIELDS = 1
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """Masks read from a folder, their cells measured (a ``crops.build.MaskSource``)."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Wherever the folder lies, a store says that masks came from files."""
+        return "files"
+
+    def digest(self, fov_id: str) -> str:
+        """Hash the field's mask files."""
+        files = sorted(
+            path
+            for part in ("cells", "nuclei")
+            for path in self.folder.glob(f"{escape(fov_id)}_{part}.*")
+        )
+        return sha256_bytes(" ".join(sha256_file(path) for path in files).encode())
+
+    def __call__(self, fov: FieldOfView) -> tuple[CellMasks, CellTable]:
+        """Read and measure."""
+        masks = read_masks(self.folder, fov.fov_id, pixel_size_um=fov.pixel_size_um)
+        if masks.cells.shape != (fov.height, fov.width):
+            raise ImageError(
+                f"field {fov.fov_id}: the image has {fov.height} rows and {fov.width} columns, its "
+                f"masks {masks.cells.shape[0]} and {masks.cells.shape[1]}. Segment it again."
+            )
+        return masks, measure_cells(fov, masks)
+
+
+@app.command()
+def crop(
+    images: Annotated[
+        Path, typer.Argument(help="Folder of quadruplets, dataset folder, or CSV manifest.")
+    ],
+    masks: Annotated[
+        Path, typer.Argument(help="Folder of <fov_id>_cells.png, or one with masks/ in it.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for the crop store.")],
+    model: Annotated[
+        str | None, typer.Option(help="Crop as this model wants it: a name or a model folder.")
+    ] = None,
+    crop_px: Annotated[
+        int | None, typer.Option(help="Instead of --model: side of a crop in pixels.")
+    ] = None,
+    crop_pixel_size_um: Annotated[
+        float | None, typer.Option(help="Instead of --model: µm per crop pixel.")
+    ] = None,
+    pixel_size_um: Annotated[
+        float | None, typer.Option(help="µm per pixel of the images, where files don't say.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes to work with.")] = 1,
+) -> None:
+    """Cut out every cell that is not rejected, at one model's crop and pixel size.
+
+    OUT becomes a crop store for 'hpacells predict', and for 'hpacells train' where the images
+    have labels. Asked again, fields that are there are kept.
+
+    Example: hpacells crop images/ segmented/masks crops/ --crop-px 96 --crop-pixel-size-um 0.28
+    """
+    spec = _choose_spec(model, crop_px, crop_pixel_size_um)
+    source = MaskFiles(_find_masks(masks))
+    records = discover_fields(images, pixel_size_um=pixel_size_um)
+    with output_lock(out), show_progress("crop") as progress:
+        store = build_store(records, out, spec, source=source, workers=workers, progress=progress)
+    _tell(store, out)
+
+
+def _choose_spec(
+    model: str | None, crop_px: int | None, crop_pixel_size_um: float | None
+) -> CropSpec:
+    if model is not None and crop_px is None and crop_pixel_size_um is None:
+        return load_model(resolve_model(model)).spec.crop_spec()
+    if model is None and crop_px is not None and crop_pixel_size_um is not None:
+        return CropSpec(crop_px, crop_pixel_size_um)
+    raise ConfigError(
+        "expected either --model, or both --crop-px and --crop-pixel-size-um: the crops must be "
+        "those that a model was, or will be, trained on."
+    )
+
+
+def _find_masks(folder: Path) -> Path:
+    for candidate in (folder / "masks", folder):
+        if any(candidate.glob("*_cells.*")):
+            return candidate
+    raise InputError(
+        f"{folder}: expected <fov_id>_cells.png files or a folder masks/ with them, there is "
+        "none. Make them with 'hpacells segment IMAGES OUT'."
+    )
+
+
+def _tell(store: CropStore, out: Path) -> None:
+    counts = store.counts
+    fields = store.fields_table()
+    failed = fields.filter(pc.equal(fields["status"], FieldStatus.FAILED.value))
+    for row in failed.to_pylist():
+        typer.echo(f"failed: {row['fov_id']}: {row['reason']}", err=True)
+    typer.echo(
+        f"{counts['crops']} crops of {counts['cells']} cells in {counts['fields']} fields, "
+        f"{store.spec.crop_px} px at {store.spec.pixel_size_um:g} µm, are in {out}."
+    )
+    typer.echo(f"Next: hpacells predict {out} OUT --model MODEL, or hpacells train {out} OUT")
+    if counts["failed"]:
+        typer.echo(f"{counts['failed']} fields failed; they are listed above.", err=True)
+        raise typer.Exit(_EXIT_FAILED_FIELDS)

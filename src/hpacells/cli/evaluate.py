@@ -1,0 +1,115 @@
+"""``hpacells evaluate``: score a submission or masks against the truth."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpacells.core.locations import LOCATIONS
+from hpacells.core.storage import write_json
+
+if TYPE_CHECKING:
+    from hpacells.evaluate.masks import MaskScores
+    from hpacells.evaluate.score_table import ScoreTable
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def evaluate(
+    first: Annotated[
+        Path, typer.Argument(metavar="TRUTH", help="Truth CSV; with --masks the FOUND folder.")
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(metavar="SUBMISSION", help="Submission CSV; with --masks the TRUE folder."),
+    ],
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Compare two folders of <fov_id>_cells.* images.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the scores to this file.")] = None,
+) -> None:
+    """Score a submission or masks against the truth.
+
+    A submission gets the competition's score: the mean over the classes of the average precision
+    of cell masks at IoU >= 0.6. Two folders of label images get F1 and average precision
+    TP / (TP + FP + FN) at IoU 0.50 to 0.90, matched pairs, merges and splits; FOUND may be a run
+    folder, whose rejected cells count only where they match.
+
+    Example: hpacells evaluate DATA/truth.csv RUN/submission.csv --json scores.json
+
+    Example: hpacells evaluate --masks RUN/masks DATA/truth
+    """
+    # Imported here: the competition's score should not wait for the libraries of images.
+    if masks:
+        from hpacells.cli.progress import show_progress  # noqa: PLC0415
+        from hpacells.evaluate.masks import score_masks  # noqa: PLC0415
+
+        with show_progress("comparing masks") as progress:
+            mask_scores = score_masks(first, second, progress=progress)
+        _print_masks(mask_scores)
+        content = _mask_json(mask_scores)
+    else:
+        from hpacells.evaluate.strict import score_submission  # noqa: PLC0415
+
+        scores = score_submission(first, second)
+        _print_submission(scores)
+        content = {
+            "map": scores.find("map").value,
+            "ap": {str(x.class_id): scores.find("ap", x.key).value for x in LOCATIONS},
+        }
+    if json is not None:
+        write_json(json, content)
+        typer.echo(f"Scores written to {json}")
+
+
+def _print_submission(scores: "ScoreTable") -> None:
+    typer.echo(f"{'class':>5}  {'location':<26}{'AP':>8}{'truths':>9}{'detections':>12}")
+    for location in LOCATIONS:
+        score = scores.find("ap", location.key)
+        typer.echo(
+            f"{location.class_id:>5}  {location.title:<26}{_show(score.value):>8}"
+            f"{score.n_truths:>9}{score.n_found:>12}"
+        )
+    mean = scores.find("map")
+    typer.echo(
+        f"{'':>5}  {'mean (mAP)':<26}{_show(mean.value):>8}{mean.n_truths:>9}{mean.n_found:>12}"
+    )
+    n_undefined = sum(scores.find("ap", x.key).value is None for x in LOCATIONS)
+    if n_undefined:
+        typer.echo(f"{n_undefined} of {len(LOCATIONS)} classes have no truth: left out of the mean")
+
+
+def _print_masks(scores: "MaskScores") -> None:
+    typer.echo(f"{'IoU':>5}{'F1':>9}{'AP':>9}{'matched':>9}")
+    for name, f1 in scores.f1.items():
+        ap, matched = scores.ap[name], scores.matched[name]
+        typer.echo(f"{name:>5}{_show(f1):>9}{_show(ap):>9}{matched:>9}")
+    typer.echo(
+        f"{scores.fields} fields: {scores.n_found} cells found, {scores.n_true} true, "
+        f"{scores.merges} merges, {scores.splits} splits"
+    )
+    if scores.missing_found:
+        typer.echo(f"{scores.missing_found} true fields have no found masks: all cells missed")
+    if scores.missing_true:
+        typer.echo(f"{scores.missing_true} found fields have no true masks: not scored")
+
+
+def _mask_json(scores: "MaskScores") -> dict[str, object]:
+    return {
+        "f1": scores.f1,
+        "ap": scores.ap,
+        "matched": scores.matched["0.50"],
+        "matched_at": scores.matched,
+        "merges": scores.merges,
+        "splits": scores.splits,
+        "n_found": scores.n_found,
+        "n_true": scores.n_true,
+        "fields": scores.fields,
+        "missing_found": scores.missing_found,
+        "missing_true": scores.missing_true,
+    }
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

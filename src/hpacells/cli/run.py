@@ -1,0 +1,119 @@
+"""``hpacells run``: images to run folder."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from hpacells.cli.progress import show_progress
+from hpacells.core.locations import LOCATIONS
+from hpacells.images.discover import discover_fields
+from hpacells.predict.completion import RunSummary
+from hpacells.predict.config import RunSettings
+from hpacells.predict.engine import run_fields
+from hpacells.predict.plan import plan_execution
+from hpacells.report.page import REPORT_FILE, write_report
+from hpacells.runtime.registry import DEFAULT_MODEL, resolve_model
+from hpacells.segment.registry import DEFAULT_SEGMENTER, SEGMENTERS
+
+__all__ = ["app", "run_and_tell"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_EXIT_FAILED_FIELDS = 1
+_SHOWN_FAILURES = 10
+_SHOWN_LOCATIONS = 6
+
+
+@app.command()
+def run(
+    images: Annotated[
+        Path, typer.Argument(help="Folder of quadruplets, dataset folder, or CSV manifest.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Run folder, new or to be continued.")],
+    model: Annotated[
+        str, typer.Option(help="A shipped model's name, or a model folder.")
+    ] = DEFAULT_MODEL,
+    segmenter: Annotated[
+        str, typer.Option(help=f"What outlines the cells: {', '.join(SEGMENTERS)}.")
+    ] = DEFAULT_SEGMENTER,
+    pixel_size_um: Annotated[
+        float | None, typer.Option(help="µm per pixel, where the files don't say.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Fields at the same time. Default: by cores and memory.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads within a field. Default: cores left idle.")
+    ] = None,
+    runtime: Annotated[
+        Literal["onnx"], typer.Option(help="What runs the network: ONNX Runtime, on the CPU.")
+    ] = "onnx",
+) -> None:
+    """Outline every cell, say where its protein sits, and write a run folder with its report.
+
+    Interrupted, the same command continues. Asked again, fields that failed are tried again and
+    new ones are added.
+
+    Example: hpacells run images/ results/
+    """
+    settings = RunSettings(
+        images=str(images.resolve()),
+        model=str(resolve_model(model)),
+        segmenter=segmenter,
+        pixel_size_um=pixel_size_um,
+        runtime=runtime,
+    )
+    summary = run_and_tell(settings, out, workers=workers, threads=threads)
+    if summary.failures:
+        raise typer.Exit(_EXIT_FAILED_FIELDS)
+
+
+def run_and_tell(
+    settings: RunSettings, out: Path, *, workers: int | None = None, threads: int | None = None
+) -> RunSummary:
+    """Run on the images that the settings name, printing the plan before and the result after."""
+    records = discover_fields(Path(settings.images), pixel_size_um=settings.pixel_size_um)
+    plan = plan_execution(len(records), workers=workers, threads=threads)
+    typer.echo(f"{len(records)} fields, model {Path(settings.model).name}, {plan}")
+    with show_progress("run") as progress:
+        summary = run_fields(
+            records, out, settings, plan=plan, progress=progress, finish=_write_report
+        )
+    _tell(summary)
+    return summary
+
+
+def _write_report(out: Path, provenance: dict[str, Any]) -> None:
+    write_report(out, provenance=provenance)
+
+
+def _tell(summary: RunSummary) -> None:
+    for fov_id, reason in list(summary.failures.items())[:_SHOWN_FAILURES]:
+        typer.echo(f"failed: {fov_id}: {reason}", err=True)
+    hidden = len(summary.failures) - _SHOWN_FAILURES
+    if hidden > 0:
+        typer.echo(f"failed: {hidden} more, listed in fields.parquet", err=True)
+    if not summary.changed:
+        typer.echo("nothing to do: every field that can be used was finished before.")
+    counts = summary.provenance["counts"]
+    typer.echo(
+        f"{counts['fields']} fields: {counts['done']} done, {counts['failed']} failed. "
+        f"{counts['cells']} cells: {counts['ok']} whole, {counts['border']} cut by the frame, "
+        f"{counts['rejected']} rejected."
+    )
+    _tell_locations(summary.provenance["top_locations"])
+    typer.echo(f"The tables are in {summary.out}; open {summary.out / REPORT_FILE} to look at it.")
+
+
+def _tell_locations(top: dict[str, int]) -> None:
+    """Print which locations score highest in most cells."""
+    total = sum(top.values())
+    if not total:
+        return
+    typer.echo("Cells by their highest-scoring location:")
+    ranked = sorted(LOCATIONS, key=lambda location: (-top.get(location.key, 0), location.class_id))
+    for location in ranked[:_SHOWN_LOCATIONS]:
+        n = top.get(location.key, 0)
+        if n:
+            typer.echo(f"  {location.title:<28}{n:>7}{n / total:>7.0%}")

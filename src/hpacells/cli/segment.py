@@ -1,0 +1,56 @@
+"""``hpacells segment``: images to masks and a cells table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpacells.cli.progress import show_progress
+from hpacells.images.discover import discover_fields
+from hpacells.segment.registry import DEFAULT_SEGMENTER, get_segmenter
+from hpacells.segment.run import segment_fields
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_EXIT_FAILED_FIELDS = 1
+
+
+@app.command()
+def segment(
+    images: Annotated[
+        Path, typer.Argument(help="Folder of quadruplets, dataset folder, or CSV manifest.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for masks/ and cells.parquet.")],
+    segmenter: Annotated[str, typer.Option(help="What outlines the cells.")] = DEFAULT_SEGMENTER,
+    pixel_size_um: Annotated[
+        float | None, typer.Option(help="µm per pixel, where the files don't say.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes to work with.")] = 1,
+) -> None:
+    """Outline every cell and its nucleus, and measure it.
+
+    OUT gets masks/<fov_id>_cells.png and _nuclei.png (16-bit ids; a nucleus has its cell's id),
+    cells.parquet (one row per cell, without scores) and fields.parquet. Asked again, fields that
+    are done are passed over and failed ones are tried again.
+
+    Example: hpacells segment images/ segmented/ --workers 2
+    """
+    chosen = get_segmenter(segmenter)
+    records = discover_fields(images, pixel_size_um=pixel_size_um)
+    with show_progress("segment") as progress:
+        summary = segment_fields(records, out, chosen, workers=workers, progress=progress)
+    for fov_id, reason in summary.failed:
+        typer.echo(f"failed: {fov_id}: {reason}", err=True)
+    kept = f" ({summary.n_kept} were done before)" if summary.n_kept else ""
+    typer.echo(
+        f"{_count(summary.n_done)}{kept}: {summary.n_ok} cells, {summary.n_border} more cut by the "
+        f"frame, {summary.n_rejected} rejected. Masks and cells.parquet are in {out}."
+    )
+    typer.echo(f"Next: hpacells crop {images} {out / 'masks'} CROPS --model MODEL")
+    if summary.failed:
+        typer.echo(f"{_count(len(summary.failed))} failed, as listed above.", err=True)
+        raise typer.Exit(_EXIT_FAILED_FIELDS)
+
+
+def _count(fields: int) -> str:
+    return f"{fields} field" if fields == 1 else f"{fields} fields"

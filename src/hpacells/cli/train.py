@@ -1,0 +1,142 @@
+"""``hpacells train``: fields and their image labels to a model folder."""
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpacells.cli.progress import show_progress
+from hpacells.core.errors import ConfigError, MissingExtraError
+from hpacells.segment.registry import DEFAULT_SEGMENTER, SEGMENTERS
+from hpacells.simulate.config import SimulateConfig
+from hpacells.simulate.dataset import write_dataset
+from hpacells.train.config import TrainConfig, read_train_config
+from hpacells.train.prepare import prepare_data
+
+if TYPE_CHECKING:
+    from hpacells.train.run import TrainSummary
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_NEEDED = ("torch", "timm", "torchvision", "lightning_fabric", "onnx", "onnxscript", "safetensors")
+_SMOKE_FIELDS = 12
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path | None, typer.Argument(help="Dataset folder with train/ and train.csv, or crop store.")
+    ] = None,
+    out: Annotated[Path | None, typer.Argument(help="Model folder, new or continued.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML with the recipe; 'configs/' holds examples.")
+    ] = None,
+    segmenter: Annotated[
+        str, typer.Option(help=f"What outlines the cells: {', '.join(SEGMENTERS)}.")
+    ] = DEFAULT_SEGMENTER,
+    pixel_size_um: Annotated[
+        float | None, typer.Option(help="µm per pixel of the images, where files don't say.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that segment and crop.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of torch. Default: one per core.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Try the plumbing on a few simulated fields.")
+    ] = False,
+) -> None:
+    """Learn where proteins sit in single cells from the labels of whole images.
+
+    Uses train.csv only, never the truth of single cells. Interrupted, the same command continues
+    from the last checkpoint. OUT gets model.json, model.onnx, model.safetensors, metrics.csv and
+    TensorBoard logs.
+
+    Example: hpacells train dataset/ my-model/ --workers 2
+    """
+    _check_extra()
+    recipe = read_train_config(config, seed=seed)
+    if smoke:
+        _smoke(recipe, out, threads)
+        return
+    if data is None or out is None:
+        raise ConfigError("expected DATA and OUT (a dataset folder and a new folder), or --smoke.")
+    from hpacells.train.run import train_on_store  # noqa: PLC0415  needs the extra
+
+    with show_progress("crop") as progress:
+        prepared = prepare_data(
+            data,
+            out,
+            recipe,
+            segmenter=segmenter,
+            workers=workers,
+            pixel_size_um=pixel_size_um,
+            progress=progress,
+        )
+    if prepared.rows_without_field:
+        typer.echo(f"{len(prepared.rows_without_field)} rows of train.csv have no image.")
+    with show_progress("train", "steps") as progress:
+        summary = train_on_store(prepared, out, recipe, threads=threads, progress=progress)
+    _tell(summary, out)
+
+
+def _check_extra() -> None:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"hpacells train: expected {', '.join(missing)}, not installed here. "
+            "Install with: pip install 'hpacells[train]'"
+        )
+
+
+def _smoke(recipe: TrainConfig, out: Path | None, threads: int | None) -> None:
+    """Simulate, crop, train for a few steps and export: says whether a recipe works at all."""
+    from hpacells.train.run import train_on_store  # noqa: PLC0415  needs the extra
+
+    short = recipe.model_copy(update={"epochs": 2, "validate_every": 1})
+    with tempfile.TemporaryDirectory(prefix="hpacells-smoke-") as folder:
+        dataset = Path(folder) / "dataset"
+        with show_progress("simulate") as progress:
+            write_dataset(
+                dataset,
+                SimulateConfig(size_px=1024),
+                fields=_SMOKE_FIELDS,
+                seed=1,
+                progress=progress,
+            )
+        target = out if out is not None else Path(folder) / "model"
+        with show_progress("crop") as progress:
+            prepared = prepare_data(dataset, target, short, progress=progress)
+        with show_progress("train", "steps") as progress:
+            summary = train_on_store(prepared, target, short, threads=threads, progress=progress)
+        size = (target / "model.onnx").stat().st_size / 2**20
+        typer.echo(
+            f"The recipe works: {summary.counts['fields_train']} simulated fields, "
+            f"{summary.counts['cells']} cells, a graph of {size:.1f} MiB. The model itself is "
+            "worth nothing after so few steps."
+        )
+
+
+def _tell(summary: "TrainSummary", out: Path) -> None:
+    counts = summary.counts
+    if summary.absent_locations:
+        typer.echo(
+            "No image has these locations, so the model cannot know them: "
+            + ", ".join(summary.absent_locations)
+        )
+    skipped = {
+        "failed": counts["fields_failed"],
+        "without cells": counts["fields_without_cells"],
+        "without label": counts["fields_unlabelled"],
+    }
+    left_out = ", ".join(f"{n} {what}" for what, n in skipped.items() if n)
+    ap = summary.validation_mean_ap
+    judged = "nothing held out" if ap is None else f"image-level mean AP {ap:.3f} on held-out ones"
+    typer.echo(
+        f"{'Finished before. ' if summary.already_done else ''}"
+        f"Model {summary.spec.name}: {counts['cells']} cells of {counts['fields_train']} fields, "
+        f"{counts['fields_val']} held out{f' ({left_out} left out)' if left_out else ''}; {judged}."
+    )
+    typer.echo(f"It is in {out}. Next: hpacells run IMAGES RUN --model {out}")

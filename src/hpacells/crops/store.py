@@ -1,0 +1,242 @@
+"""A crop store: the crops of many fields in one folder, and the tables that list them.
+
+::
+
+    STORE/request.json       what was asked: crop side, µm per pixel, where masks come from
+    STORE/parts/<fov_id>.npz one field's crops (``crops.field_crops``), each written whole
+    STORE/cells.parquet      CELL_MEASURE_SCHEMA, every mask id of every field, rejected ones too
+    STORE/fields.parquet     STORE_FIELD_SCHEMA, one row per field asked for, failed ones too
+    STORE/store.json         written last: the request, counts, versions
+
+Every cell that is not rejected has a crop; crops stand in the order of ``cells.parquet``, which is
+sorted by fov_id and cell_id. A folder without ``store.json`` is unfinished.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CellStatus, FieldStatus
+from hpacells.core.channels import CHANNELS
+from hpacells.core.crop_spec import CropSpec
+from hpacells.core.errors import InputError, OutputError
+from hpacells.core.fov import METADATA_COLUMNS
+from hpacells.core.provenance import installed_versions
+from hpacells.core.storage import atomic_path, write_json
+from hpacells.crops.field_crops import FieldCrops, read_part, read_part_tables
+
+__all__ = ["STORE_FIELD_SCHEMA", "CropStore", "LoadedCrops", "finish_store", "prepare_store"]
+
+STORE_FILE = "store.json"
+REQUEST_FILE = "request.json"
+PARTS = "parts"
+
+STORE_FIELD_SCHEMA = pa.schema(
+    [
+        pa.field("fov_id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("digest", pa.string()),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("pixel_size_um", pa.float64()),
+        pa.field("n_crops", pa.int32(), nullable=False),
+        *[pa.field(name, pa.string()) for name in METADATA_COLUMNS],
+        pa.field("image_labels", pa.string()),
+    ]
+)
+"""A field of a store. ``image_labels``: class ids joined with ``|``; null where no table names it,
+empty where the table gives none."""
+
+
+@dataclass(frozen=True)
+class LoadedCrops:
+    """A whole store in memory.
+
+    Parameters
+    ----------
+    crops
+        ``(N, C, S, S)`` uint8.
+    cell_masks
+        ``(N, S, S)`` uint8, 0 or 1.
+    field_of_cell
+        ``(N,)`` int32, ascending: position in ``fields``.
+    fields
+        Rows of ``fields.parquet`` that are done.
+    """
+
+    crops: npt.NDArray[np.uint8]
+    cell_masks: npt.NDArray[np.uint8]
+    field_of_cell: npt.NDArray[np.int32]
+    fields: pa.Table
+
+
+@dataclass(frozen=True)
+class CropStore:
+    """A finished crop store.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    spec
+        Side and scale of its crops; ``outside`` is how they were asked for, the pixels are kept.
+    counts
+        fields, failed, cells (mask ids), crops.
+    source
+        Name of what made the masks.
+    """
+
+    path: Path
+    spec: CropSpec
+    counts: dict[str, int]
+    source: str
+
+    @classmethod
+    def open(cls, path: Path) -> "CropStore":
+        """Open a finished store.
+
+        Raises
+        ------
+        InputError
+            When the folder is not a store, or was left unfinished.
+        """
+        file = path / STORE_FILE
+        if not file.is_file():
+            state = "an unfinished" if (path / REQUEST_FILE).is_file() else "no"
+            raise InputError(
+                f"{path}: expected a crop store, this is {state} one (no {STORE_FILE}). "
+                "Make it with 'hpacells crop IMAGES MASKS OUT'."
+            )
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return cls(path, CropSpec(**content["spec"]), content["counts"], content["source"])
+
+    def cells_table(self) -> pa.Table:
+        """Read ``cells.parquet``."""
+        return pq.read_table(self.path / "cells.parquet", schema=CELL_MEASURE_SCHEMA)
+
+    def fields_table(self) -> pa.Table:
+        """Read ``fields.parquet``."""
+        return pq.read_table(self.path / "fields.parquet", schema=STORE_FIELD_SCHEMA)
+
+    def fields(self) -> Iterator[FieldCrops]:
+        """Yield the fields that are done, one at a time, sorted by fov_id."""
+        for row in self.fields_table().to_pylist():
+            if row["status"] == FieldStatus.DONE:
+                yield read_part(part_path(self.path, row["fov_id"]))
+
+    def load(self) -> LoadedCrops:
+        """Read all crops into memory: S · S · (C + 1) bytes per cell."""
+        table = self.fields_table()
+        done = table.filter(pc.equal(table["status"], FieldStatus.DONE.value))
+        sizes = done["n_crops"].to_numpy()
+        side, total = self.spec.crop_px, int(sizes.sum())
+        crops = np.empty((total, len(CHANNELS), side, side), np.uint8)
+        cell_masks = np.empty((total, side, side), np.uint8)
+        start = 0
+        for part in self.fields():
+            stop = start + len(part.crops)
+            crops[start:stop], cell_masks[start:stop] = part.crops, part.cell_masks
+            start = stop
+        owner = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        return LoadedCrops(crops, cell_masks, owner, done)
+
+
+def part_path(folder: Path, fov_id: str) -> Path:
+    """Say where a field's crops lie."""
+    return folder / PARTS / f"{fov_id}.npz"
+
+
+def prepare_store(folder: Path, spec: CropSpec, source: str) -> None:
+    """Start or continue a store; until ``finish_store`` it counts as unfinished.
+
+    Raises
+    ------
+    OutputError
+        When the folder holds a store of other crops or other masks, or something else.
+    """
+    request = {"spec": asdict(spec), "source": source}
+    file = folder / REQUEST_FILE
+    if file.is_file():
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        if earlier != request:
+            raise OutputError(
+                f"{folder}: holds crops of {_describe(earlier)}, asked for {_describe(request)}. "
+                "Choose another output folder."
+            )
+    elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise OutputError(
+            f"{folder}: not empty and not a crop store. Choose another output folder."
+        )
+    else:
+        write_json(file, request)
+    (folder / PARTS).mkdir(exist_ok=True)
+    (folder / STORE_FILE).unlink(missing_ok=True)
+
+
+def _describe(request: dict[str, Any]) -> str:
+    spec = request["spec"]
+    return (
+        f"{spec['crop_px']} px at {spec['pixel_size_um']} µm, outside {spec['outside']}, "
+        f"masks by {request['source']}"
+    )
+
+
+def finish_store(
+    folder: Path, done: Sequence[str], failures: Sequence[dict[str, Any]]
+) -> CropStore:
+    """Write a store's tables from its parts, ``store.json`` last.
+
+    Parameters
+    ----------
+    folder
+        Prepared by ``prepare_store``.
+    done
+        Fields whose part is written.
+    failures
+        Per failed field its ``fov_id``, ``reason`` and whatever columns are known.
+
+    Returns
+    -------
+    CropStore
+        Opened.
+    """
+    rows = [{"status": FieldStatus.FAILED.value, **_UNKNOWN, **row} for row in failures]
+    tables = [CELL_MEASURE_SCHEMA.empty_table()]
+    for fov_id in sorted(done):
+        about, cells = read_part_tables(part_path(folder, fov_id))
+        kept = pc.sum(pc.not_equal(cells["status"], CellStatus.REJECTED.value)).as_py() or 0
+        known = {name: about[name] for name in ("digest", "width", "height", "pixel_size_um")}
+        status = {"fov_id": fov_id, "status": FieldStatus.DONE.value, "n_crops": kept}
+        rows.append({**status, **known, **about["metadata"]})
+        tables.append(cells)
+    rows.sort(key=lambda row: row["fov_id"])
+    cells = pa.concat_tables(tables)
+    fields = pa.Table.from_pylist(
+        [{name: row.get(name) for name in STORE_FIELD_SCHEMA.names} for row in rows],
+        schema=STORE_FIELD_SCHEMA,
+    )
+    for name, table in (("cells", cells), ("fields", fields)):
+        with atomic_path(folder / f"{name}.parquet") as temporary:
+            pq.write_table(table, temporary)
+    request = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
+    counts = {
+        "fields": len(rows),
+        "failed": len(failures),
+        "cells": cells.num_rows,
+        "crops": int(pc.sum(fields["n_crops"]).as_py() or 0),
+    }
+    content = {**request, "counts": counts, "versions": installed_versions()}
+    write_json(folder / STORE_FILE, content)
+    return CropStore.open(folder)
+
+
+_UNKNOWN = {"width": 0, "height": 0, "n_crops": 0}

@@ -1,0 +1,1 @@
+"""Tables to numbers: the competition metric, agreement of masks, intervals by field."""

@@ -1,0 +1,167 @@
+"""Which fields there are: a folder of quadruplets, a dataset folder or a manifest to records.
+
+A stain is known by the colour in its file's name (``<fov_id>_red.png``) or by its column in the
+manifest, never by order. Only names, tables and, for the pixel size of TIFF files, headers are
+read. A field with a missing stain stays in the list with a path that does not exist; reading it
+raises ``ImageError``, so that it fails alone.
+
+Two files for one stain of a field (``a_red.png`` and ``a_red.tif``): the format in which all four
+stains are there is taken, PNG before TIFF before JPEG; where none is whole, each stain takes its
+best in that order, and equal ones the first by name. The choice is logged. Hidden files and
+subfolders are not looked at.
+"""
+
+import logging
+import os
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from hpacells.core.channels import CHANNELS, Channel
+from hpacells.core.errors import InputError
+from hpacells.core.fov import FovRecord
+from hpacells.images.decode import ImageFormat, format_of_name, split_suffix
+from hpacells.images.labels import add_labels, read_labels
+from hpacells.images.manifest import read_manifest
+from hpacells.images.pixel_size import check_pixel_size_option, resolve_pixel_sizes
+
+__all__ = ["discover_fields", "find_train_csv"]
+
+_log = logging.getLogger(__name__)
+
+_EXPECTED = (
+    "expected files <ID>_red, <ID>_green, <ID>_blue, <ID>_yellow (.png, .tif or .jpg), "
+    "a dataset folder with train/, or a CSV manifest"
+)
+_STAIN = re.compile(rf"^(.+)_({'|'.join(channel.value for channel in CHANNELS)})$", re.IGNORECASE)
+_FORMATS = list(ImageFormat)
+
+_Candidates = dict[Channel, list[tuple[ImageFormat, str]]]
+"""Per stain the files that could be it: format and name."""
+
+
+def discover_fields(images: Path, *, pixel_size_um: float | None = None) -> list[FovRecord]:
+    """List the fields of a folder or manifest.
+
+    Parameters
+    ----------
+    images
+        A folder of quadruplets; a dataset folder (with ``train/`` and perhaps ``train.csv``) or
+        its ``train/``; or a CSV manifest.
+    pixel_size_um
+        µm per pixel as the user says; wins over what tables and files say.
+
+    Returns
+    -------
+    list of FovRecord
+        Sorted by ``fov_id``, with labels and metadata where a table names the field, and the
+        pixel size; that is None only for a field that cannot be read anyway.
+
+    Raises
+    ------
+    InputError
+        No such folder or file, or no fields in it.
+    TableError
+        ``train.csv`` or the manifest is malformed.
+    PixelSizeError
+        The size of a pixel cannot be known (see ``images.pixel_size``).
+    """
+    check_pixel_size_option(pixel_size_um)
+    if not images.exists():
+        raise InputError(f"{images}: no such file or folder; {_EXPECTED}. Check the path.")
+    records = _from_folder(images) if images.is_dir() else _from_file(images)
+    records = resolve_pixel_sizes(records, pixel_size_um)
+    return sorted(records, key=lambda record: record.fov_id)
+
+
+def find_train_csv(images: Path) -> Path | None:
+    """Give the ``train.csv`` that goes with a dataset folder or its ``train/``, if there is one."""
+    folder = images.resolve()
+    for beside in (folder / "train", folder):
+        path = beside.parent / "train.csv"
+        if beside.name == "train" and beside.is_dir() and path.is_file():
+            return path
+    return None
+
+
+def _from_file(path: Path) -> list[FovRecord]:
+    if path.suffix.lower() == ".csv":
+        return read_manifest(path)
+    if format_of_name(path) is not None:
+        raise InputError(
+            f"{path}: one image file. OME-TIFF and other multi-stain files cannot be read yet; "
+            f"{_EXPECTED}."
+        )
+    raise InputError(f"{path}: not a file that can be read; {_EXPECTED}.")
+
+
+def _from_folder(folder: Path) -> list[FovRecord]:
+    if folder.suffix.lower() == ".zarr" or any(
+        (folder / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")
+    ):
+        raise InputError(f"{folder}: OME-Zarr cannot be read yet; {_EXPECTED}.")
+    found = _scan(folder)
+    inner = folder / "train"
+    if inner.is_dir():
+        inner_found = _scan(inner)
+        if found and inner_found:
+            raise InputError(
+                f"{folder}: fields lie here and in {inner}. Give one folder of the two: "
+                f"{inner}, or a folder without train/."
+            )
+        if inner_found:
+            folder, found = inner, inner_found
+    if not found:
+        raise InputError(f"{folder}: no fields in it; {_EXPECTED}. Check the path and the names.")
+    train_csv = find_train_csv(folder)
+    labels = {} if train_csv is None else read_labels(train_csv)
+    return [
+        add_labels(_record(folder, fov_id, stains), labels.get(fov_id))
+        for fov_id, stains in found.items()
+    ]
+
+
+def _scan(folder: Path) -> dict[str, _Candidates]:
+    """Group a folder's image files by field and stain."""
+    found: dict[str, _Candidates] = defaultdict(dict)
+    with os.scandir(folder) as entries:
+        names = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_file())
+    unwritable = [name for name in names if not _is_text(name)]
+    if unwritable:
+        raise InputError(
+            f"{folder}: expected file names in UTF-8, got {unwritable[0]!r}. Rename the file(s)."
+        )
+    for name in names:
+        parts = split_suffix(name)
+        stain = None if parts is None else _STAIN.match(parts[0])
+        if parts is not None and stain is not None:
+            channel = Channel(stain.group(2).lower())
+            found[stain.group(1)].setdefault(channel, []).append((parts[1], name))
+    return dict(found)
+
+
+def _is_text(name: str) -> bool:
+    """Say whether a name can be written to a table (names in other encodings cannot)."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _record(folder: Path, fov_id: str, stains: _Candidates) -> FovRecord:
+    offers = [{kind for kind, _ in stains.get(channel, ())} for channel in CHANNELS]
+    whole = [kind for kind in _FORMATS if all(kind in offer for offer in offers)]
+
+    def rank(candidate: tuple[ImageFormat, str]) -> tuple[bool, int, str]:
+        kind, name = candidate
+        return (kind not in whole[:1], _FORMATS.index(kind), name)
+
+    chosen = {channel: min(candidates, key=rank)[1] for channel, candidates in stains.items()}
+    for channel, candidates in stains.items():
+        if len(candidates) > 1:
+            others = ", ".join(name for _, name in candidates)
+            _log.warning("field %s: %s taken of %s", fov_id, chosen[channel], others)
+    some_channel, some_name = next(iter(chosen.items()))
+    suffix = some_name[len(f"{fov_id}_{some_channel.value}") :]
+    paths = {
+        channel: folder / chosen.get(channel, f"{fov_id}_{channel.value}{suffix}")
+        for channel in CHANNELS
+    }
+    return FovRecord(fov_id, paths)

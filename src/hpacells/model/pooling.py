@@ -1,0 +1,87 @@
+"""From the logits of a bag's cells to the logits of its image, per class.
+
+Padded cells (``cell_present`` false) influence nothing: neither values nor gradients.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hpacells.core.errors import InputError
+
+__all__ = ["POOLINGS", "Pooling", "pool_bag"]
+
+Pooling = Literal["max", "lse", "noisy_or", "top_mean", "mean"]
+
+_LSE_SHARPNESS = 2.0
+_TOP_SHARE = 0.25
+
+
+def pool_bag(cell_logits: Tensor, cell_present: Tensor, how: Pooling) -> Tensor:
+    """Pool cells into images, each class by itself.
+
+    Parameters
+    ----------
+    cell_logits
+        ``(B, N, K)`` float32, finite where present.
+    cell_present
+        ``(B, N)`` bool; at least one cell per bag.
+    how
+        ``max``: the most certain cell. ``lse``: log-mean-exp of the logits with sharpness 2, a soft
+        maximum. ``noisy_or``: the image has the class unless no cell has it, cells independent.
+        ``top_mean``: mean of the highest quarter (at least one). ``mean``: mean of all.
+
+    Returns
+    -------
+    Tensor
+        ``(B, K)`` image logits.
+
+    Raises
+    ------
+    InputError
+        When a bag has no cell.
+    """
+    if not bool(cell_present.any(dim=1).all()):
+        raise InputError("expected at least one cell in every bag, got an empty bag")
+    present = cell_present.unsqueeze(-1)  # (B, N, 1)
+    clean = torch.where(present, cell_logits, torch.zeros_like(cell_logits))
+    return POOLINGS[how](clean, present)
+
+
+def _max(logits: Tensor, present: Tensor) -> Tensor:
+    return logits.masked_fill(~present, -torch.inf).amax(dim=1)
+
+
+def _lse(logits: Tensor, present: Tensor) -> Tensor:
+    scaled = (logits * _LSE_SHARPNESS).masked_fill(~present, -torch.inf)
+    return (torch.logsumexp(scaled, dim=1) - present.sum(dim=1).log()) / _LSE_SHARPNESS
+
+
+def _noisy_or(logits: Tensor, present: Tensor) -> Tensor:
+    # -log P(no cell has it); the logit of 1 - exp(-t) is log(exp(t) - 1) = t + log(1 - exp(-t))
+    t = (torch.nn.functional.softplus(logits) * present).sum(dim=1).clamp_min(1e-6)
+    return t + torch.log(-torch.expm1(-t))
+
+
+def _top_mean(logits: Tensor, present: Tensor) -> Tensor:
+    ranked = logits.masked_fill(~present, -torch.inf).sort(dim=1, descending=True).values
+    wanted = (present.sum(dim=1) * _TOP_SHARE).ceil().clamp_min(1)  # (B, 1)
+    rank = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1)
+    used = rank < wanted.unsqueeze(1)
+    return torch.where(used, ranked, torch.zeros_like(ranked)).sum(dim=1) / wanted
+
+
+def _mean(logits: Tensor, present: Tensor) -> Tensor:
+    return (logits * present).sum(dim=1) / present.sum(dim=1)
+
+
+POOLINGS: dict[Pooling, Callable[[Tensor, Tensor], Tensor]] = {
+    "max": _max,
+    "lse": _lse,
+    "noisy_or": _noisy_or,
+    "top_mean": _top_mean,
+    "mean": _mean,
+}
+"""How to pool, by name; each maps ``(B, N, K)`` logits and ``(B, N, 1)`` presence to ``(B, K)``."""

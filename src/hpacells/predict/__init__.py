@@ -1,0 +1,1 @@
+"""Images and a model folder to a run folder, streamed field by field."""

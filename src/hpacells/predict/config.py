@@ -1,0 +1,64 @@
+"""What decides a run's results; stored in ``settings.json``, and the same for as long as it lives.
+
+How many workers and threads do the work is not a setting: it cannot change a result (``plan``).
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from hpacells import __version__
+from hpacells.core.provenance import sha256_file
+from hpacells.runtime.model_folder import SPEC_FILE, ModelFolder
+from hpacells.runtime.session import PRECISION, RUNTIME
+from hpacells.segment.registry import DEFAULT_SEGMENTER, Segmenter
+
+__all__ = ["RUN_FORMAT", "RunSettings", "describe_settings"]
+
+RUN_FORMAT = 1
+"""Version of a run folder's files; a folder of another version is not continued."""
+
+
+class RunSettings(BaseModel):
+    """What the user asks of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    images: str
+    """Where the images come from: an absolute path."""
+
+    model: str
+    """Path of the model folder."""
+
+    segmenter: str = DEFAULT_SEGMENTER
+    """Name in the registry of segmenters."""
+
+    pixel_size_um: float | None = None
+    """µm per pixel of every field; None: by the rule of the format."""
+
+    runtime: Literal["onnx"] = RUNTIME
+    """What runs the network."""
+
+    precision: Literal["float32"] = PRECISION
+    """Of the network's arithmetic."""
+
+
+def describe_settings(
+    settings: RunSettings, model: ModelFolder, segmenter: Segmenter
+) -> dict[str, Any]:
+    """Give everything that a continued run must agree with, as JSON-ready values.
+
+    The model counts by its content: the same files in another place are the same model.
+    """
+    return {
+        "format": RUN_FORMAT,
+        "hpacells": __version__,
+        "images": settings.images,
+        "model_id": model.model_id,
+        "model_sha256": sha256_file(model.path / SPEC_FILE),
+        "segmenter": settings.segmenter,
+        "segmenter_settings": segmenter.settings,
+        "pixel_size_um": settings.pixel_size_um,
+        "runtime": settings.runtime,
+        "precision": settings.precision,
+    }

@@ -1,0 +1,209 @@
+"""Fields to a run folder, streamed: memory holds the fields in flight, never all of them.
+
+A finished field is committed at once, so a killed run continues where it was; its results are the
+same, byte for byte, whatever the number of workers and however often it was interrupted. A field
+that cannot be used is recorded and passed over; a folder that cannot be written stops the run.
+
+An input that changed since its field was finished is refused, and so is one that disappeared: a run
+folder holds the results of one input. Failed fields leave nothing behind, they are tried again.
+"""
+
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+
+from hpacells.core.errors import ImageError, InputError, OutputError, PixelSizeError
+from hpacells.core.fov import FieldOfView, FovRecord
+from hpacells.core.progress import ProgressCallback, silent
+from hpacells.core.storage import output_lock
+from hpacells.predict.completion import (
+    FinishCallback,
+    RunSummary,
+    complete_run,
+    find_unchanged_run,
+)
+from hpacells.predict.config import RunSettings, describe_settings
+from hpacells.predict.field import FieldTools, commit_field, digest_input, predict_field, read_input
+from hpacells.predict.flow import StopSignal, side_by_side
+from hpacells.predict.parts import finished_fields, read_digest
+from hpacells.predict.plan import ExecutionPlan
+from hpacells.predict.run_folder import check_owner, prepare_run_folder
+from hpacells.predict.tables import FailedField
+from hpacells.runtime.model_folder import ModelFolder, load_model
+from hpacells.runtime.session import open_session
+from hpacells.segment.registry import Segmenter, get_segmenter
+
+__all__ = ["run_fields"]
+
+logger = logging.getLogger(__name__)
+
+_FIELD_ERRORS = (InputError, cv2.error, MemoryError, ValueError, ArithmeticError, LookupError)
+"""What can be wrong with one field's content; anything else stops the run."""
+
+_SHOWN = 5
+
+
+def run_fields(
+    records: Sequence[FovRecord],
+    out: Path,
+    settings: RunSettings,
+    *,
+    plan: ExecutionPlan,
+    progress: ProgressCallback = silent,
+    finish: FinishCallback | None = None,
+) -> RunSummary:
+    """Predict fields into a run folder, new or to be continued.
+
+    Parameters
+    ----------
+    records
+        Fields, each id once.
+    out
+        The run folder.
+    settings
+        What is asked; a folder of other settings is refused.
+    plan
+        How the machine is used.
+    progress
+        Told after each field.
+    finish
+        Makes what is above this stage (the report) before the run counts as complete.
+
+    Returns
+    -------
+    RunSummary
+        Also when nothing was to be done.
+
+    Raises
+    ------
+    InputError
+        When there is no field, or an id comes twice.
+    OutputError
+        When ``out`` is another run's or something else, another process writes to it, or the
+        input of a finished field changed or disappeared.
+    ModelError
+        When the model folder is damaged.
+    OSError
+        When the disk is full or ``out`` cannot be written; finished fields are kept.
+    """
+    records = _sort_records(records)
+    model = load_model(Path(settings.model))
+    segmenter = get_segmenter(settings.segmenter)
+    described = describe_settings(settings, model, segmenter)
+    check_owner(out, described)
+    with output_lock(out), _opencv_threads(plan.threads):
+        prepare_run_folder(out, described)
+        finished = set(finished_fields(out))
+        _check_inputs(records, finished, out, workers=plan.workers)
+        pending = [record for record in records if record.fov_id not in finished]
+        failures = {}
+        # closing: whatever ends this early, no worker writes once the lock is given back
+        with closing(_work_through(pending, model, segmenter, out=out, plan=plan)) as outcomes:
+            for i, (record, failure) in enumerate(outcomes, start=1):
+                if failure is not None:
+                    failures[record.fov_id] = failure
+                progress(len(finished) + i, len(records), record.fov_id)
+        n_new = len(pending) - len(failures)
+        unchanged = find_unchanged_run(out, records, failures) if n_new == 0 else None
+        return unchanged or complete_run(
+            out, records, failures, settings=described, plan=plan, n_new=n_new, finish=finish
+        )
+
+
+def _sort_records(records: Sequence[FovRecord]) -> list[FovRecord]:
+    if not records:
+        raise InputError("expected at least one field, got none. Check the path of the images.")
+    ordered = sorted(records, key=lambda record: record.fov_id)
+    for earlier, later in pairwise(ordered):
+        if earlier.fov_id == later.fov_id:
+            raise InputError(f"field {later.fov_id} comes twice. Give each field one id.")
+    return ordered
+
+
+def _check_inputs(
+    records: Sequence[FovRecord], finished: set[str], out: Path, *, workers: int
+) -> None:
+    """Refuse inputs of finished fields that changed or disappeared."""
+    missing = sorted(finished - {record.fov_id for record in records})
+    if missing:
+        raise OutputError(
+            f"{out}: holds {len(missing)} field(s) that the images no longer have: "
+            f"{_enumerate(missing)}. Put them back, or choose another output folder."
+        )
+    present = [record for record in records if record.fov_id in finished]
+
+    def is_same(record: FovRecord) -> bool:
+        try:
+            return digest_input(record) == read_digest(out, record.fov_id)
+        except ImageError:  # a file of it is gone or cannot be read
+            return False
+
+    stop = StopSignal()
+    answers = side_by_side(is_same, present, workers=workers, stop=stop)
+    changed = sorted(record.fov_id for record, same in answers if not same)
+    if changed:
+        raise OutputError(
+            f"{out}: the input of {len(changed)} finished field(s) changed since: "
+            f"{_enumerate(changed)}. Choose another output folder."
+        )
+
+
+def _work_through(
+    pending: Sequence[FovRecord],
+    model: ModelFolder,
+    segmenter: Segmenter,
+    *,
+    out: Path,
+    plan: ExecutionPlan,
+) -> Generator[tuple[FovRecord, FailedField | None]]:
+    """Predict and commit fields; give each, as it is finished, with what was wrong with it."""
+    if not pending:
+        return
+    stop = StopSignal()
+    tools = FieldTools(segmenter, open_session(model, threads=plan.threads), stop.check)
+
+    def work(record: FovRecord) -> FailedField | None:
+        stop.check()
+        fov = None
+        try:
+            fov, digest = read_input(record)
+            result = predict_field(fov, digest, tools)
+        except PixelSizeError:
+            raise
+        except _FIELD_ERRORS as error:
+            return _describe_failure(record, fov, error)
+        stop.check()
+        commit_field(out, result)
+        return None
+
+    yield from side_by_side(work, pending, workers=plan.workers, stop=stop)
+
+
+def _describe_failure(record: FovRecord, fov: FieldOfView | None, error: Exception) -> FailedField:
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        text = f"field {record.fov_id}: not enough memory. Use fewer --workers."
+    elif not isinstance(error, InputError):
+        logger.warning("field %s failed", record.fov_id, exc_info=error)
+        text = f"field {record.fov_id}: {type(error).__name__}: {text}"
+    return FailedField(text) if fov is None else FailedField(text, fov.width, fov.height)
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+@contextmanager
+def _opencv_threads(threads: int) -> Iterator[None]:
+    """Keep OpenCV's own threads to those of the plan while the block runs."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

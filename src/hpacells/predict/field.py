@@ -1,0 +1,210 @@
+"""One field from its files to its place in the run folder.
+
+``read_input`` and ``predict_field`` raise what is wrong with the field; ``commit_field`` writes,
+and what it raises is wrong with the output folder.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from hpacells.core.cell_table import (
+    CELL_SCHEMA,
+    IMAGE_COLUMNS,
+    PROBABILITY_COLUMNS,
+    CellStatus,
+    CellTable,
+    FieldStatus,
+)
+from hpacells.core.channels import Channel
+from hpacells.core.fov import FieldOfView, FovRecord
+from hpacells.core.locations import N_LOCATIONS
+from hpacells.core.masks import CellMasks
+from hpacells.core.predictions import PredictionTable
+from hpacells.core.provenance import sha256_bytes
+from hpacells.core.storage import atomic_path
+from hpacells.core.submission import encode_cells, format_predictions
+from hpacells.crops.extract import extract_crops
+from hpacells.images.mask_files import write_masks
+from hpacells.images.preview import composite_rgb, grey_preview
+from hpacells.images.read import digest_field, read_field_with_digest
+from hpacells.predict.parts import FieldPart, write_part
+from hpacells.predict.run_folder import MASKS, PREVIEWS
+from hpacells.runtime.postprocess import score_field
+from hpacells.runtime.session import Session
+from hpacells.segment.measure import measure_cells
+from hpacells.segment.registry import Segmenter
+
+__all__ = [
+    "FieldResult",
+    "FieldTools",
+    "commit_field",
+    "digest_input",
+    "predict_field",
+    "read_input",
+    "score_cells",
+]
+
+PREVIEW_SIDE_PX = 768
+_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class FieldTools:
+    """What every field of a run goes through; used by all workers at once.
+
+    Parameters
+    ----------
+    segmenter
+        Outlines cells.
+    session
+        Classifies crops; its model says which.
+    between_steps
+        Called between the steps of a field; may raise to stop early.
+    """
+
+    segmenter: Segmenter
+    session: Session
+    between_steps: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class FieldResult:
+    """A field ready to be committed.
+
+    Parameters
+    ----------
+    part
+        Its rows of the tables.
+    masks
+        Its cells and nuclei.
+    previews
+        File name → JPEG.
+    """
+
+    part: FieldPart
+    masks: CellMasks
+    previews: dict[str, bytes]
+
+
+def digest_input(record: FovRecord) -> str:
+    """Hash what a field's result depends on: its files, and the pixel size that was given."""
+    return _with_pixel_size(digest_field(record), record)
+
+
+def read_input(record: FovRecord) -> tuple[FieldOfView, str]:
+    """Read a field, and give the hash that ``digest_input`` gives.
+
+    Raises
+    ------
+    ImageError
+        When its files cannot be used.
+    """
+    fov, content = read_field_with_digest(record)
+    return fov, _with_pixel_size(content, record)
+
+
+def predict_field(fov: FieldOfView, digest: str, tools: FieldTools) -> FieldResult:
+    """Outline, measure, cut, classify and score the cells of one field.
+
+    Parameters
+    ----------
+    fov
+        The field.
+    digest
+        Hash of its input.
+    tools
+        What it goes through.
+    """
+    tools.between_steps()
+    masks = tools.segmenter(fov)
+    tools.between_steps()
+    cells = measure_cells(fov, masks)
+    spec = tools.session.model.spec.crop_spec()
+    crops, cell_masks = extract_crops(fov, masks, cells.table["cell_id"].to_numpy(), spec)
+    tools.between_steps()
+    logits, embedding = tools.session.run(crops, cell_masks)
+    tools.between_steps()
+    scores = score_field(logits, embedding, cells, tools.session.model)
+    part = FieldPart(
+        row=_field_row(fov, cells, scores),
+        cells=score_cells(cells, scores.cell),
+        embedding=scores.embedding,
+        predictions=_format_cells(masks, cells, scores),
+        digest=digest,
+    )
+    return FieldResult(part, masks, _draw_previews(fov))
+
+
+def commit_field(out: Path, result: FieldResult) -> None:
+    """Write a field into the run folder; its part comes last and makes it finished.
+
+    Raises
+    ------
+    OSError
+        When the folder is full or cannot be written.
+    """
+    fov_id = result.part.fov_id
+    write_masks(out / MASKS, fov_id, result.masks)
+    for name, content in result.previews.items():
+        with atomic_path(out / PREVIEWS / name) as temporary:
+            temporary.write_bytes(content)
+    write_part(out, result.part)
+
+
+def score_cells(cells: CellTable, scores: npt.NDArray[np.float32]) -> CellTable:
+    """Add cell scores ``(N, K)`` and the doubt (1 - the largest) to a measured cells table."""
+    doubt = 1 - scores.max(axis=1, initial=0)
+    columns = [*cells.table.columns, pa.array(doubt.astype(np.float32))]
+    columns += [pa.array(scores[:, k]) for k in range(len(PROBABILITY_COLUMNS))]
+    return CellTable(pa.Table.from_arrays(columns, schema=CELL_SCHEMA))
+
+
+def _with_pixel_size(content: str, record: FovRecord) -> str:
+    return sha256_bytes(f"{content} {record.pixel_size_um}".encode())
+
+
+def _field_row(fov: FieldOfView, cells: CellTable, scores: PredictionTable) -> dict[str, object]:
+    return {
+        "fov_id": fov.fov_id,
+        "status": FieldStatus.DONE.value,
+        "reason": None,
+        "width": fov.width,
+        "height": fov.height,
+        "pixel_size_um": fov.pixel_size_um,
+        "n_ok": cells.count(CellStatus.OK),
+        "n_border": cells.count(CellStatus.BORDER),
+        "n_rejected": cells.count(CellStatus.REJECTED),
+        **dict(zip(IMAGE_COLUMNS, scores.image.tolist(), strict=True)),
+    }
+
+
+def _format_cells(masks: CellMasks, cells: CellTable, scores: PredictionTable) -> str:
+    """Write the prediction string: ok and border cells by id, each with every class."""
+    texts = encode_cells(masks.cells)
+    ids, status = cells.table["cell_id"].to_pylist(), cells.table["status"].to_pylist()
+    # str of a float32 is its shortest decimal form; a third the length of the float64's
+    return format_predictions(
+        (k, float(str(scores.blend[i, k])), texts[cell_id])
+        for i, cell_id in enumerate(ids)
+        if status[i] != CellStatus.REJECTED
+        for k in range(N_LOCATIONS)
+    )
+
+
+def _draw_previews(fov: FieldOfView) -> dict[str, bytes]:
+    composite = cv2.cvtColor(composite_rgb(fov, max_side=PREVIEW_SIDE_PX), cv2.COLOR_RGB2BGR)
+    protein = grey_preview(fov, Channel.PROTEIN, max_side=PREVIEW_SIDE_PX)
+    return {
+        f"{fov.fov_id}.jpg": _encode_jpeg(composite),
+        f"{fov.fov_id}_protein.jpg": _encode_jpeg(protein),
+    }
+
+
+def _encode_jpeg(pixels: cv2.typing.MatLike) -> bytes:
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()

@@ -1,0 +1,134 @@
+"""A finished field on disk: two small tables, of which the second says that it is finished.
+
+``parts/<fov_id>.cells.parquet`` holds its rows of ``cells.parquet`` and their embeddings,
+``parts/<fov_id>.field.parquet`` its row of ``fields.parquet``, its prediction string and the hash
+of its input. Metadata (gene, antibody, ...) isn't kept here: it comes from the record when the
+tables are made, so that a corrected ``train.csv`` needs no new prediction.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hpacells.core.cell_table import CELL_SCHEMA, FIELD_SCHEMA, CellTable
+from hpacells.core.errors import OutputError
+from hpacells.core.fov import METADATA_COLUMNS
+from hpacells.core.storage import atomic_path
+from hpacells.predict.run_folder import PARTS
+
+__all__ = ["FieldPart", "finished_fields", "read_digest", "read_part", "write_part"]
+
+_OF_RECORD = (*METADATA_COLUMNS, "image_labels")
+
+_FIELD_PART_SCHEMA = pa.schema(
+    [
+        *[column for column in FIELD_SCHEMA if column.name not in _OF_RECORD],
+        pa.field("digest", pa.string(), nullable=False),
+        pa.field("predictions", pa.string(), nullable=False),
+    ]
+)
+_CELLS_PART_SCHEMA = pa.schema(
+    [*CELL_SCHEMA, pa.field("embedding", pa.list_(pa.float32()), nullable=False)]
+)
+_FIELD_SUFFIX = ".field.parquet"
+_CELLS_SUFFIX = ".cells.parquet"
+
+
+@dataclass(frozen=True)
+class FieldPart:
+    """What a finished field gives to the tables.
+
+    Parameters
+    ----------
+    row
+        Its row of ``fields.parquet``, without metadata.
+    cells
+        Its rows of ``cells.parquet``.
+    embedding
+        ``(N, D)`` float32, in the order of ``cells``.
+    predictions
+        Its string of ``submission.csv``.
+    digest
+        Hash of its input.
+    """
+
+    row: dict[str, Any]
+    cells: CellTable
+    embedding: npt.NDArray[np.float32]
+    predictions: str
+    digest: str
+
+    @property
+    def fov_id(self) -> str:
+        """Of the field."""
+        return str(self.row["fov_id"])
+
+
+def finished_fields(out: Path) -> list[str]:
+    """Give the ids of the fields that are finished, sorted."""
+    paths = (out / PARTS).glob(f"*{_FIELD_SUFFIX}")
+    return sorted(path.name.removesuffix(_FIELD_SUFFIX) for path in paths)
+
+
+def write_part(out: Path, part: FieldPart) -> None:
+    """Write a field's two tables, the one that makes it finished last."""
+    embedding = pa.array(list(part.embedding), pa.list_(pa.float32()))
+    cells = part.cells.table.cast(CELL_SCHEMA).append_column("embedding", embedding)
+    field = {**part.row, "digest": part.digest, "predictions": part.predictions}
+    _write(out, part.fov_id + _CELLS_SUFFIX, cells.cast(_CELLS_PART_SCHEMA))
+    _write(
+        out, part.fov_id + _FIELD_SUFFIX, pa.Table.from_pylist([field], schema=_FIELD_PART_SCHEMA)
+    )
+
+
+def read_part(out: Path, fov_id: str) -> tuple[dict[str, Any], pa.Table]:
+    """Read a finished field.
+
+    Returns
+    -------
+    dict
+        Its row of ``fields.parquet`` without metadata, ``digest`` and ``predictions``.
+    pyarrow.Table
+        Its rows of ``cells.parquet`` and the column ``embedding``.
+
+    Raises
+    ------
+    OutputError
+        When a file is missing or damaged.
+    """
+    field = _read(out, fov_id + _FIELD_SUFFIX).to_pylist()
+    cells = _read(out, fov_id + _CELLS_SUFFIX)
+    return field[0], cells
+
+
+def read_digest(out: Path, fov_id: str) -> str:
+    """Read the hash of a finished field's input.
+
+    Raises
+    ------
+    OutputError
+        When the file is damaged.
+    """
+    return str(_read(out, fov_id + _FIELD_SUFFIX, ["digest"])["digest"][0].as_py())
+
+
+def _write(out: Path, name: str, table: pa.Table) -> None:
+    with atomic_path(out / PARTS / name) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _read(out: Path, name: str, columns: list[str] | None = None) -> pa.Table:
+    path = out / PARTS / name
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=columns, use_threads=False)
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise OutputError(
+            f"{path}: missing or damaged. Delete the part files of this field and run again: the "
+            "other fields are kept."
+        ) from error

@@ -1,0 +1,117 @@
+"""A run folder on disk: where its files are, whose it is, and starting or continuing it.
+
+::
+
+    OUT/settings.json            written first: what every later command must agree with
+    OUT/masks/, OUT/previews/    one pair of files a field
+    OUT/parts/<fov_id>.*.parquet a finished field (``predict.parts``)
+    OUT/*.parquet, submission.csv, report.html    made of the parts
+    OUT/run.json                 written last: the folder is complete
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hpacells.core.errors import OutputError
+from hpacells.core.storage import write_json
+
+__all__ = [
+    "CELLS_FILE",
+    "EMBEDDINGS_FILE",
+    "FIELDS_FILE",
+    "MASKS",
+    "PARTS",
+    "PREVIEWS",
+    "RUN_FILE",
+    "SETTINGS_FILE",
+    "SUBMISSION_FILE",
+    "check_owner",
+    "prepare_run_folder",
+    "read_run",
+]
+
+SETTINGS_FILE = "settings.json"
+RUN_FILE = "run.json"
+CELLS_FILE = "cells.parquet"
+FIELDS_FILE = "fields.parquet"
+EMBEDDINGS_FILE = "embeddings.parquet"
+SUBMISSION_FILE = "submission.csv"
+MASKS = "masks"
+PREVIEWS = "previews"
+PARTS = "parts"
+
+_ADVICE = "Choose another output folder."
+
+
+def check_owner(out: Path, settings: dict[str, Any]) -> None:
+    """Refuse a folder that is not this run's; it is not touched.
+
+    Parameters
+    ----------
+    out
+        May be missing or empty.
+    settings
+        As ``predict.config.describe_settings`` gives them.
+
+    Raises
+    ------
+    OutputError
+        When it holds something else, or a run of other settings; the message says which differ.
+    """
+    path = out / SETTINGS_FILE
+    if not path.is_file():
+        if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+            raise OutputError(f"{out}: not empty and not a run folder. {_ADVICE}")
+        return
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OutputError(f"{path}: not JSON ({error}). {_ADVICE}") from error
+    if not isinstance(earlier, dict):
+        raise OutputError(f"{path}: expected settings of a run. {_ADVICE}")
+    asked = json.loads(json.dumps(settings))
+    differing = [
+        f"{key} (there {earlier.get(key)}, asked for {asked.get(key)})"
+        for key in sorted({*earlier, *asked})
+        if earlier.get(key) != asked.get(key)
+    ]
+    if differing:
+        raise OutputError(f"{out}: holds a run of another {'; '.join(differing)}. {_ADVICE}")
+
+
+def prepare_run_folder(out: Path, settings: dict[str, Any]) -> None:
+    """Start a run folder or continue it; to be called under its lock.
+
+    What a killed process left unfinished is removed.
+
+    Raises
+    ------
+    OutputError
+        As ``check_owner``.
+    """
+    check_owner(out, settings)
+    if not (out / SETTINGS_FILE).is_file():
+        write_json(out / SETTINGS_FILE, settings)
+    for folder in (out, *(out / name for name in (MASKS, PREVIEWS, PARTS))):
+        folder.mkdir(exist_ok=True)
+        for leftover in folder.glob(".*.tmp*"):
+            leftover.unlink(missing_ok=True)
+
+
+def read_run(out: Path) -> dict[str, Any] | None:
+    """Read ``run.json``; None where the folder is not complete.
+
+    Raises
+    ------
+    OutputError
+        When it is not JSON.
+    """
+    path = out / RUN_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OutputError(f"{path}: not JSON ({error}). Delete it and run again.") from error
+    return dict(content)

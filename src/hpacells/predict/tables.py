@@ -1,0 +1,156 @@
+"""The run folder's tables, made of its finished fields in sorted order, a few fields at a time.
+
+The bytes depend on the fields alone: row groups are cut by rows, not by who finished when.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hpacells.core.cell_table import (
+    CELL_SCHEMA,
+    EMBEDDING_SCHEMA,
+    FIELD_SCHEMA,
+    PROBABILITY_COLUMNS,
+    CellStatus,
+    FieldStatus,
+)
+from hpacells.core.fov import METADATA_COLUMNS, FovRecord
+from hpacells.core.locations import LOCATION_KEYS, format_class_ids
+from hpacells.core.submission import SubmissionRow, write_submission
+from hpacells.predict.parquet_rows import ParquetRows
+from hpacells.predict.parts import read_part
+from hpacells.predict.run_folder import (
+    CELLS_FILE,
+    EMBEDDINGS_FILE,
+    FIELDS_FILE,
+    SUBMISSION_FILE,
+)
+
+__all__ = ["FailedField", "TableCounts", "record_metadata", "write_tables"]
+
+
+@dataclass
+class TableCounts:
+    """What was counted while the tables were written.
+
+    Parameters
+    ----------
+    fields
+        Fields by status.
+    cells
+        Mask ids by status, as the fields tell them.
+    n_rows
+        Rows of the cells table.
+    top_locations
+        Per location, the ok and border cells whose highest score it has.
+    digests
+        Hash of the input of every finished field.
+    """
+
+    fields: Counter[str] = field(default_factory=Counter)
+    cells: Counter[str] = field(default_factory=Counter)
+    n_rows: int = 0
+    top_locations: Counter[str] = field(default_factory=Counter)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def add_field(self, row: Mapping[str, Any], cells: pa.Table) -> None:
+        """Count a finished field."""
+        self.fields[FieldStatus.DONE.value] += 1
+        for status in CellStatus:
+            self.cells[status.value] += row[f"n_{status.value}"]
+        self.n_rows += cells.num_rows
+        self.digests[row["fov_id"]] = row["digest"]
+        counted = cells.filter(pc.not_equal(cells["status"], CellStatus.REJECTED.value))
+        scores = np.stack([counted[name].to_numpy() for name in PROBABILITY_COLUMNS], axis=1)
+        self.top_locations.update(LOCATION_KEYS[k] for k in scores.argmax(axis=1).tolist())
+
+
+@dataclass(frozen=True)
+class FailedField:
+    """A field that could not be used.
+
+    Parameters
+    ----------
+    reason
+        One line.
+    width, height
+        Of its image in pixels; 0 where unknown.
+    """
+
+    reason: str
+    width: int = 0
+    height: int = 0
+
+
+def write_tables(
+    out: Path, records: Sequence[FovRecord], failures: Mapping[str, FailedField]
+) -> TableCounts:
+    """Write cells, fields, embeddings and the submission of all fields.
+
+    Parameters
+    ----------
+    out
+        Run folder; every record without a failure has a part in it.
+    records
+        The input, sorted by fov_id.
+    failures
+        By fov_id.
+
+    Returns
+    -------
+    TableCounts
+        Of what was written.
+    """
+    counts = TableCounts()
+    with (
+        ParquetRows(out / CELLS_FILE, CELL_SCHEMA) as cell_rows,
+        ParquetRows(out / EMBEDDINGS_FILE, EMBEDDING_SCHEMA) as embedding_rows,
+        ParquetRows(out / FIELDS_FILE, FIELD_SCHEMA) as field_rows,
+    ):
+
+        def pass_on() -> Iterator[SubmissionRow]:
+            for record in records:
+                failure = failures.get(record.fov_id)
+                if failure is not None:
+                    counts.fields[FieldStatus.FAILED.value] += 1
+                    row = {**_FAILED, "fov_id": record.fov_id, "reason": failure.reason}
+                    submitted = SubmissionRow(record.fov_id, failure.width, failure.height, "")
+                else:
+                    row, cells = read_part(out, record.fov_id)
+                    counts.add_field(row, cells)
+                    cell_rows.add(cells)
+                    embedding_rows.add(cells)
+                    submitted = SubmissionRow(
+                        record.fov_id, row["width"], row["height"], row["predictions"]
+                    )
+                field_rows.add(_field_table({**row, **record_metadata(record)}))
+                yield submitted
+
+        write_submission(out / SUBMISSION_FILE, pass_on())
+    return counts
+
+
+_FAILED: Mapping[str, Any] = {
+    "status": FieldStatus.FAILED.value,
+    **dict.fromkeys(("width", "height", "n_ok", "n_border", "n_rejected"), 0),
+}
+
+
+def record_metadata(record: FovRecord) -> dict[str, str | None]:
+    """Give the columns of ``fields.parquet`` that come from the input's table, not its pixels."""
+    locations = record.image_locations
+    return {
+        **{name: getattr(record, name) for name in METADATA_COLUMNS},
+        "image_labels": None if locations is None else format_class_ids(locations),
+    }
+
+
+def _field_table(row: Mapping[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist([{n: row.get(n) for n in FIELD_SCHEMA.names}], schema=FIELD_SCHEMA)

@@ -1,0 +1,1 @@
+"""Run folder to something a person can look at: one HTML file, figures."""

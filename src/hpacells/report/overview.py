@@ -1,0 +1,153 @@
+"""What the page says of a run as a whole: counts, warnings, which fields are pictured.
+
+The tables are read in pieces; what is kept is bounded by the settings, not by the run.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import nlargest
+from pathlib import Path
+
+import numpy as np
+
+from hpacells.core.cell_table import PROBABILITY_COLUMNS, CellStatus, FieldStatus
+from hpacells.core.locations import N_LOCATIONS
+from hpacells.report.config import ReportSettings
+from hpacells.report.run_tables import (
+    FieldRow,
+    Variation,
+    count_fields,
+    iterate_cells,
+    iterate_fields,
+    iterate_variation,
+)
+
+__all__ = ["RunOverview", "read_overview"]
+
+
+@dataclass(frozen=True)
+class RunOverview:
+    """A run in numbers.
+
+    Parameters
+    ----------
+    counts
+        Fields ``done`` and ``failed``; cells ``ok``, ``border`` and ``rejected``; fields without
+        a usable cell (``empty``) and with few ok cells (``few``), of those done.
+    cells_by_location
+        ok and border cells per location with their highest score there, in vocabulary order.
+    listed
+        Rows of the table of fields, done ones, sorted as in ``fields.parquet``.
+    failed
+        Rows of the table of failed fields.
+    pictured
+        Fields shown with picture and cells, by fov_id.
+    variation
+        Scores of the listed and pictured fields, by fov_id.
+    group_variation
+        Scores per gene and per cell line.
+    """
+
+    counts: Counter[str]
+    cells_by_location: tuple[int, ...]
+    listed: tuple[FieldRow, ...]
+    failed: tuple[FieldRow, ...]
+    pictured: tuple[FieldRow, ...]
+    variation: dict[str, Variation]
+    group_variation: tuple[Variation, ...]
+
+    @property
+    def n_fields(self) -> int:
+        """Fields of the run, done or failed."""
+        return self.counts["done"] + self.counts["failed"]
+
+
+def read_overview(run_folder: Path, settings: ReportSettings) -> RunOverview:
+    """Read a run folder's tables once each and keep what the page's head and table show.
+
+    Parameters
+    ----------
+    run_folder
+        With ``fields.parquet`` and ``cells.parquet``; ``variation.parquet`` where made.
+    settings
+        How many fields to list and to picture.
+
+    Raises
+    ------
+    InputError
+        When a table or a column is missing.
+    """
+    favourites = _choose_favourites(run_folder, settings)
+    counts: Counter[str] = Counter()
+    listed: list[FieldRow] = []
+    failed: list[FieldRow] = []
+    first: list[FieldRow] = []
+    chosen: list[FieldRow] = []
+    for row in iterate_fields(run_folder):
+        _count(counts, row, settings.few_cells)
+        kept = failed if row.status is FieldStatus.FAILED else listed
+        if len(kept) < settings.max_listed_fields:
+            kept.append(row)
+        if row.status is FieldStatus.DONE:
+            if row.fov_id in favourites:
+                chosen.append(row)
+            elif len(first) < settings.max_pictured_fields:
+                first.append(row)
+    chosen += first[: settings.max_pictured_fields - len(chosen)]
+    chosen.sort(key=lambda row: row.fov_id)
+    shown = {row.fov_id for row in (*listed, *chosen)}
+    variation = list(_keep_variation(run_folder, shown, settings.max_listed_fields))
+    return RunOverview(
+        counts=counts,
+        cells_by_location=_count_by_location(run_folder),
+        listed=tuple(listed),
+        failed=tuple(failed),
+        pictured=tuple(chosen),
+        variation={row.row_id: row for row in variation if row.level == "field"},
+        group_variation=tuple(row for row in variation if row.level != "field"),
+    )
+
+
+def _choose_favourites(run_folder: Path, settings: ReportSettings) -> set[str]:
+    """Name the fields that vary most, where there are more than can be pictured."""
+    if count_fields(run_folder) <= settings.max_pictured_fields:
+        return set()
+    rankable = (
+        (row.spatial["score"], row.row_id)
+        for row in iterate_variation(run_folder)
+        if row.level == "field"
+        and row.n_cells >= settings.few_cells
+        and row.spatial["score"] is not None
+    )
+    return {fov_id for _, fov_id in nlargest(settings.max_pictured_fields, rankable)}
+
+
+def _count(counts: Counter[str], row: FieldRow, few_cells: int) -> None:
+    counts[row.status.value] += 1
+    counts["ok"] += row.n_ok
+    counts["border"] += row.n_border
+    counts["rejected"] += row.n_rejected
+    if row.status is FieldStatus.DONE:
+        counts["empty"] += row.n_cells == 0
+        counts["few"] += row.n_cells > 0 and row.n_ok < few_cells
+
+
+def _keep_variation(run_folder: Path, shown: set[str], limit: int) -> Iterator[Variation]:
+    n_groups = 0
+    for row in iterate_variation(run_folder):
+        if row.level == "field":
+            if row.row_id in shown:
+                yield row
+        elif n_groups < limit:
+            n_groups += 1
+            yield row
+
+
+def _count_by_location(run_folder: Path) -> tuple[int, ...]:
+    totals = np.zeros(N_LOCATIONS, np.int64)
+    for _, cells in iterate_cells(run_folder):
+        counted = cells["status"].to_numpy() != CellStatus.REJECTED.value
+        scores = np.column_stack([cells[name].to_numpy() for name in PROBABILITY_COLUMNS])
+        totals += np.bincount(scores[counted].argmax(axis=1), minlength=N_LOCATIONS)
+    return tuple(totals.tolist())

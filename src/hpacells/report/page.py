@@ -1,0 +1,134 @@
+"""Run folder to one self-contained HTML file: it opens from a mail, without server or network.
+
+The page is written as it is made: one field's mask and pictures are in memory at a time. It shows
+pictures of a bounded number of fields (``ReportSettings``) and says so where there are more.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hpacells import __version__
+from hpacells.core.storage import atomic_path
+from hpacells.report.config import ReportSettings
+from hpacells.report.marks import rank_locations
+from hpacells.report.origin import find_model_name, flatten_provenance, read_provenance
+from hpacells.report.overview import RunOverview, read_overview
+from hpacells.report.palette import STYLES
+from hpacells.report.sections import iterate_sections
+
+__all__ = ["REPORT_FILE", "write_report"]
+
+REPORT_FILE = "report.html"
+
+
+def write_report(
+    run_folder: Path,
+    *,
+    provenance: dict[str, Any] | None = None,
+    settings: ReportSettings | None = None,
+) -> Path:
+    """Write ``report.html`` into a run folder, replacing an older one when it is whole.
+
+    Parameters
+    ----------
+    run_folder
+        With ``fields.parquet``, ``cells.parquet`` and ``masks/``; ``variation.parquet`` and
+        ``previews/<fov_id>.jpg``, ``<fov_id>_protein.jpg`` where made (a field without a preview
+        shows its outlines alone).
+    provenance
+        What ``run.json`` will hold; None: read ``run.json``, else ``settings.json``.
+    settings
+        None: the defaults.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    InputError
+        When a table is missing or malformed, or mask and table disagree.
+    ImageError
+        When a mask cannot be read.
+    """
+    settings = settings or ReportSettings()
+    overview = read_overview(run_folder, settings)
+    origin = read_provenance(run_folder) if provenance is None else provenance
+    environment = _make_environment()
+    chunks: Iterator[str] = environment.get_template("page.html.jinja").generate(
+        name=run_folder.resolve().name,
+        version=__version__,
+        overview=overview,
+        settings=settings,
+        sections=iterate_sections(run_folder, overview, settings),
+        model=find_model_name(origin),
+        origin=flatten_provenance(origin) if origin else [],
+        warnings=list(_list_warnings(overview, settings)),
+        css=_read_raw(environment, "report.css"),
+        script=_read_raw(environment, "report.js"),
+        styles=STYLES,
+        rank=lambda scores: rank_locations(list(scores), settings.min_score, 1),
+        location_data=[{"title": s.location.title, "color": s.color} for s in STYLES],
+    )
+    target = run_folder / REPORT_FILE
+    with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(chunks)
+    return target
+
+
+def _make_environment() -> Environment:
+    environment = Environment(
+        autoescape=True,
+        loader=PackageLoader("hpacells.report", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["score"] = lambda value: f"{round(value, 2) + 0.0:.2f}"  # never -0.00
+    environment.filters["count"] = _count_noun
+    return environment
+
+
+def _read_raw(environment: Environment, name: str) -> Markup:
+    """Read a style sheet or script of this package as it stands."""
+    loader = environment.loader
+    return Markup(loader.get_source(environment, name)[0] if loader else "")
+
+
+def _count_noun(number: int, noun: str, plural: str = "") -> str:
+    """Write ``1 field`` or ``12 fields``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _list_warnings(overview: RunOverview, settings: ReportSettings) -> Iterator[str]:
+    """Say in plain sentences what a reader should know before trusting the page."""
+    counts = overview.counts
+    if counts["failed"]:
+        yield (
+            f"{_count_noun(counts['failed'], 'field')} of {overview.n_fields:,} failed; the "
+            "reasons are listed below. Counts and scores leave them out."
+        )
+    if counts["empty"]:
+        yield f"No usable cell was found in {_count_noun(counts['empty'], 'field')}."
+    if counts["few"]:
+        yield (
+            f"{_count_noun(counts['few'], 'field')} with fewer than {settings.few_cells} ok cells: "
+            "too few to say how the cells of such a field differ."
+        )
+    n_cells = counts["ok"] + counts["border"] + counts["rejected"]
+    if counts["rejected"] * 2 > n_cells:
+        yield (
+            f"{counts['rejected']:,} of {n_cells:,} cells were rejected: look at the outlines, the "
+            "pixel size may be wrong."
+        )
+    if counts["done"] > len(overview.pictured):
+        yield (
+            f"Pictures and cells are shown for {_count_noun(len(overview.pictured), 'field')} of "
+            f"{counts['done']:,}, those whose cells differ most in location where that is known. "
+            "The others are in the run folder's tables."
+        )

@@ -1,0 +1,1 @@
+"""Model folders and the sessions that run them on a CPU; what becomes of their logits."""

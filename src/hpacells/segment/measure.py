@@ -1,0 +1,135 @@
+"""Measure every cell of a field and say which can be judged: ok, border or rejected.
+
+A cell is *rejected* when it is debris (smaller than a cell can be) or more than half outside the
+frame (``segment.frame`` says how that is estimated), *border* when it touches the frame otherwise,
+and *ok* in all other cases. Rejected cells keep their mask ids and their rows.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy import ndimage
+
+from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CellStatus, CellTable
+from hpacells.core.channels import Channel
+from hpacells.core.errors import InputError
+from hpacells.core.fov import FieldOfView
+from hpacells.core.masks import CellMasks
+from hpacells.segment.config import MeasureConfig
+from hpacells.segment.frame import mostly_outside
+
+__all__ = ["REASON_OUTSIDE", "measure_cells"]
+
+REASON_OUTSIDE = "more than half outside the frame"
+
+
+def measure_cells(
+    fov: FieldOfView, masks: CellMasks, config: MeasureConfig | None = None
+) -> CellTable:
+    """Measure each cell.
+
+    Parameters
+    ----------
+    fov
+        The field.
+    masks
+        Of the field's size; any ids, with or without gaps.
+    config
+        What counts as debris.
+
+    Returns
+    -------
+    CellTable
+        One row per id, ascending, with the columns of ``CELL_MEASURE_SCHEMA``: areas in µm²,
+        grey values on the 8-bit scale, totals as sum of grey values times µm² per pixel. A cell
+        without a nucleus has ``nucleus_area_um2`` and ``dna_total`` 0.
+
+    Raises
+    ------
+    InputError
+        When field and masks differ in size.
+    """
+    if masks.cells.shape != (fov.height, fov.width):
+        raise InputError(
+            f"field {fov.fov_id}: expected masks of {fov.height} x {fov.width} pixels, "
+            f"got {masks.cells.shape[0]} x {masks.cells.shape[1]}. Are they of another field?"
+        )
+    config = config or MeasureConfig()
+    pixel_um2 = fov.pixel_size_um**2
+    cell_px, protein = _count_and_sum(masks.cells, fov.channel_8bit(Channel.PROTEIN))
+    nucleus_px, dna = _count_and_sum(masks.nuclei, fov.channel_8bit(Channel.NUCLEUS))
+    ids = np.flatnonzero(cell_px)
+    nucleus_px, dna = _pad_to(nucleus_px, len(cell_px)), _pad_to(dna, len(cell_px))
+    boxes = _boxes(masks.cells, ids)
+    touches = np.zeros(len(cell_px), np.bool_)
+    touches[ids] = (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == masks.cells.shape).any(axis=1)
+    outside = mostly_outside(masks.cells, masks.nuclei, touches)[ids]
+    area = cell_px[ids] * pixel_um2
+    nucleus_area = nucleus_px[ids] * pixel_um2
+    status, reason = _judge(area, nucleus_area, touches[ids], outside, config)
+    columns = {
+        "fov_id": [fov.fov_id] * len(ids),
+        "cell_id": ids.astype(np.int32),
+        "status": status,
+        "reason": reason,
+        **{name: boxes[:, i] for i, name in enumerate(("r0", "c0", "r1", "c1"))},
+        "area_um2": area.astype(np.float32),
+        "nucleus_area_um2": nucleus_area.astype(np.float32),
+        "protein_mean": (protein[ids] / cell_px[ids]).astype(np.float32),
+        "protein_total": protein[ids] * pixel_um2,
+        "dna_total": dna[ids] * pixel_um2,
+        "touches_border": touches[ids],
+    }
+    return CellTable(pa.table(columns, schema=CELL_MEASURE_SCHEMA))
+
+
+def _count_and_sum(
+    ids: npt.NDArray[np.int32], grey: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Count the pixels of every id and sum their grey values, exactly; position = id, [0] = 0."""
+    inside = np.flatnonzero(ids.ravel())
+    n = int(ids.max(initial=0)) + 1
+    pairs = ids.ravel()[inside].astype(np.int64) * 256 + grey.ravel()[inside]
+    counts = np.bincount(pairs, minlength=n * 256).reshape(n, 256)
+    return counts.sum(axis=1), counts @ np.arange(256)
+
+
+def _pad_to(values: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
+    return np.pad(values, (0, length - len(values)))
+
+
+def _boxes(cells: npt.NDArray[np.int32], ids: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+    """Give half-open boxes ``(N, 4)``: r0, c0, r1, c1."""
+    slices = ndimage.find_objects(cells)
+    corners = [
+        (rows.start, columns.start, rows.stop, columns.stop)
+        for rows, columns in (slices[cell_id - 1] for cell_id in ids)
+    ]
+    return np.array(corners, np.int32).reshape(-1, 4)
+
+
+def _judge(
+    area_um2: npt.NDArray[np.floating],
+    nucleus_um2: npt.NDArray[np.floating],
+    touches: npt.NDArray[np.bool_],
+    outside: npt.NDArray[np.bool_],
+    config: MeasureConfig,
+) -> tuple[list[str], list[str | None]]:
+    """Give each cell its status and, where rejected, why."""
+    has_nuclei = bool((nucleus_um2 > 0).any())
+    small = area_um2 < config.min_cell_um2
+    bare = (nucleus_um2 == 0) & (area_um2 < config.min_bare_cell_um2) & has_nuclei
+    status: list[str] = []
+    reason: list[str | None] = []
+    for i in range(len(area_um2)):
+        why = None
+        if outside[i]:
+            why = REASON_OUTSIDE
+        elif small[i]:
+            why = f"debris: smaller than {config.min_cell_um2:g} µm²"
+        elif bare[i]:
+            why = f"debris: no nucleus and smaller than {config.min_bare_cell_um2:g} µm²"
+        judged = CellStatus.BORDER if touches[i] else CellStatus.OK
+        status.append((CellStatus.REJECTED if why else judged).value)
+        reason.append(why)
+    return status, reason

@@ -1,0 +1,58 @@
+"""Segmenters by name: the one contract field of view → matched nuclei and cells."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from hpacells.core.errors import ConfigError
+from hpacells.core.fov import FieldOfView
+from hpacells.core.masks import CellMasks
+from hpacells.segment.watershed import WatershedSegmenter
+
+__all__ = ["DEFAULT_SEGMENTER", "SEGMENTERS", "Segmenter", "get_segmenter"]
+
+
+class Segmenter(Protocol):
+    """Something that outlines the cells of one field; it can be pickled."""
+
+    @property
+    def name(self) -> str:
+        """Name in the registry, written beside every result."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides the result besides the field, as JSON-ready values."""
+        ...
+
+    def __call__(self, fov: FieldOfView) -> CellMasks:
+        """Outline nuclei and cells; a field without any gives masks without any."""
+        ...
+
+
+SEGMENTERS: Mapping[str, Callable[[], Segmenter]] = MappingProxyType(
+    {"watershed": WatershedSegmenter}
+)
+"""Name to what makes the segmenter with its default settings."""
+
+DEFAULT_SEGMENTER = "watershed"
+
+
+def get_segmenter(name: str) -> Segmenter:
+    """Make a segmenter with its default settings.
+
+    Parameters
+    ----------
+    name
+        A key of ``SEGMENTERS``.
+
+    Raises
+    ------
+    ConfigError
+        When there is none of this name.
+    """
+    if name not in SEGMENTERS:
+        raise ConfigError(
+            f"--segmenter: expected one of {', '.join(sorted(SEGMENTERS))}, got {name!r}"
+        )
+    return SEGMENTERS[name]()

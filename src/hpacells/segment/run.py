@@ -1,0 +1,290 @@
+"""Segment every field of a folder: masks and a cells table, field by field, resumable.
+
+::
+
+    OUT/settings.json     what decides the result; another request is refused
+    OUT/masks/            <fov_id>_cells.png, <fov_id>_nuclei.png
+    OUT/parts/            <fov_id>.parquet: a finished field's cells, and its row in the metadata
+    OUT/cells.parquet     CELL_MEASURE_SCHEMA, sorted by fov_id, cell_id
+    OUT/fields.parquet    FIELD_SCHEMA without image scores, sorted by fov_id
+
+A part is written last and whole, so a part means a finished field; a killed run loses at most the
+fields in work. Both tables are made anew from the parts at the end of every run.
+"""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA, CellStatus, FieldStatus
+from hpacells.core.errors import ConfigError, ImageError, OutputError
+from hpacells.core.fov import METADATA_COLUMNS, FovRecord
+from hpacells.core.progress import ProgressCallback, silent
+from hpacells.core.storage import atomic_path, output_lock, write_json
+from hpacells.images.mask_files import write_masks
+from hpacells.images.read import digest_field, read_field_with_digest
+from hpacells.segment.config import MeasureConfig
+from hpacells.segment.measure import measure_cells
+from hpacells.segment.registry import Segmenter
+
+__all__ = ["SegmentSummary", "segment_fields"]
+
+_FIELD_KEY = b"hpacells.field"
+_DIGEST_KEY = b"hpacells.digest"
+_Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class SegmentSummary:
+    """What a run of ``segment_fields`` left in its folder.
+
+    Parameters
+    ----------
+    n_done
+        Fields with masks, those of earlier runs included.
+    n_kept
+        Of the fields asked for, those that an earlier run had finished.
+    failed
+        ``(fov_id, reason)`` of the fields asked for that could not be used.
+    n_ok, n_border, n_rejected
+        Cells by status, over all done fields.
+    """
+
+    n_done: int
+    n_kept: int
+    failed: tuple[tuple[str, str], ...]
+    n_ok: int
+    n_border: int
+    n_rejected: int
+
+
+def segment_fields(
+    records: list[FovRecord],
+    out: Path,
+    segmenter: Segmenter,
+    *,
+    workers: int = 1,
+    progress: ProgressCallback = silent,
+) -> SegmentSummary:
+    """Outline and measure the cells of every field.
+
+    Parameters
+    ----------
+    records
+        Fields, each with an id of its own.
+    out
+        The output folder; made, or continued when it holds a run of the same settings.
+    segmenter
+        What outlines the cells.
+    workers
+        Processes; the result does not depend on them.
+    progress
+        Told after each field.
+
+    Returns
+    -------
+    SegmentSummary
+        A field that raises ``ImageError`` is recorded with status ``failed``, and tried again when
+        asked again.
+
+    Raises
+    ------
+    ConfigError
+        When ``workers`` is below 1.
+    OutputError
+        When the folder holds something else, a run of other settings, or a field whose images
+        have changed since; or another process is writing there.
+    """
+    if workers < 1:
+        raise ConfigError(f"--workers: expected 1 or more, got {workers}")
+    with output_lock(out):
+        _check_settings(out, segmenter)
+        failed: dict[str, str] = {}
+        todo = []
+        for record in records:
+            if _part_path(out, record.fov_id).exists():
+                _check_unchanged(out, record)
+            else:
+                todo.append(record)
+        n_kept = done = len(records) - len(todo)
+        progress(done, len(records), "already there" if n_kept else "starting")
+        for fov_id, reason in _results(todo, out, segmenter, workers):
+            done += 1
+            if reason is not None:
+                failed[fov_id] = reason
+            progress(done, len(records), fov_id)
+        rows = _write_tables(out, {r.fov_id: r for r in records}, failed)
+    counts = {
+        status: sum(int(str(row[f"n_{status.value}"])) for row in rows) for status in CellStatus
+    }
+    return SegmentSummary(
+        n_done=sum(row["status"] == FieldStatus.DONE.value for row in rows),
+        n_kept=n_kept,
+        failed=tuple(sorted(failed.items())),
+        n_ok=counts[CellStatus.OK],
+        n_border=counts[CellStatus.BORDER],
+        n_rejected=counts[CellStatus.REJECTED],
+    )
+
+
+def _check_settings(out: Path, segmenter: Segmenter) -> None:
+    wanted = {
+        "command": "segment",
+        "segmenter": segmenter.name,
+        "segmenter_settings": segmenter.settings,
+        "measure_settings": MeasureConfig().model_dump(mode="json"),
+    }
+    path = out / "settings.json"
+    if not path.exists():
+        others = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+        if others:
+            raise OutputError(
+                f"{out}: expected an empty folder or one that 'hpacells segment' made, found "
+                f"{', '.join(others[:3])}. Choose another output folder."
+            )
+        write_json(path, wanted)
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OutputError(f"{path}: damaged ({error}). Choose another output folder.") from error
+    wanted = json.loads(json.dumps(wanted))
+    if found != wanted:
+        names = wanted.keys() | (found.keys() if isinstance(found, dict) else set())
+        differing = [
+            name
+            for name in sorted(names)
+            if not isinstance(found, dict) or found.get(name) != wanted.get(name)
+        ]
+        raise OutputError(
+            f"{out}: made with other settings ({', '.join(differing)}). Ask with the same, or "
+            "choose another output folder."
+        )
+
+
+def _part_path(out: Path, fov_id: str) -> Path:
+    return out / "parts" / f"{fov_id}.parquet"
+
+
+def _check_unchanged(out: Path, record: FovRecord) -> None:
+    metadata = pq.read_schema(_part_path(out, record.fov_id)).metadata
+    row = json.loads(metadata[_FIELD_KEY])
+    same_size = record.pixel_size_um in (None, row["pixel_size_um"])
+    if not same_size or digest_field(record).encode() != metadata[_DIGEST_KEY]:
+        what = "images" if same_size else "pixel size"
+        raise OutputError(
+            f"{out}: field {record.fov_id} is done, but its {what} changed since. "
+            "Choose another output folder."
+        )
+
+
+def _results(
+    todo: list[FovRecord], out: Path, segmenter: Segmenter, workers: int
+) -> Iterator[tuple[str, str | None]]:
+    """Segment fields, in this process or in others; give each field's id and why it failed."""
+    if workers == 1 or len(todo) < 2:
+        for record in todo:
+            yield _segment_field(record, out, segmenter)
+        return
+    waiting = iter(todo)
+    # Threads of a forked parent can hold locks forever, so workers start afresh.
+    pool = ProcessPoolExecutor(
+        min(workers, len(todo)), mp_context=get_context("spawn"), initializer=_one_thread
+    )
+    try:
+        running: set[Future[tuple[str, str | None]]] = set()
+        while True:
+            for record in islice(waiting, 2 * workers - len(running)):
+                running.add(pool.submit(_segment_field, record, out, segmenter))
+            if not running:
+                return
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _segment_field(record: FovRecord, out: Path, segmenter: Segmenter) -> tuple[str, str | None]:
+    """Read, outline, measure and write one field."""
+    try:
+        fov, digest = read_field_with_digest(record)
+    except ImageError as error:
+        return record.fov_id, str(error)
+    masks = segmenter(fov)
+    cells = measure_cells(fov, masks)
+    write_masks(out / "masks", fov.fov_id, masks)
+    row = _field_row(record) | {
+        "status": FieldStatus.DONE.value,
+        "width": fov.width,
+        "height": fov.height,
+        "pixel_size_um": fov.pixel_size_um,
+        **{f"n_{status.value}": cells.count(status) for status in CellStatus},
+    }
+    metadata = {_FIELD_KEY: json.dumps(row).encode(), _DIGEST_KEY: digest.encode()}
+    with atomic_path(_part_path(out, fov.fov_id)) as path:
+        pq.write_table(cells.table.replace_schema_metadata(metadata), path)
+    return record.fov_id, None
+
+
+def _field_row(record: FovRecord) -> _Row:
+    """Start a row of the fields table with what is known before reading."""
+    return {
+        "fov_id": record.fov_id,
+        "status": FieldStatus.FAILED.value,
+        "reason": None,
+        "width": 0,
+        "height": 0,
+        "pixel_size_um": record.pixel_size_um,
+        **{f"n_{status.value}": 0 for status in CellStatus},
+        **_known_of(record),
+    }
+
+
+def _known_of(record: FovRecord) -> _Row:
+    """Give what tables say of a field; it may have been added since the field was done."""
+    locations = record.image_locations
+    return {
+        **{name: getattr(record, name) for name in METADATA_COLUMNS},
+        "image_labels": None if locations is None else "|".join(map(str, locations)),
+    }
+
+
+def _write_tables(out: Path, records: dict[str, FovRecord], failed: dict[str, str]) -> list[_Row]:
+    """Make both tables from the parts and the failures; give the rows of the fields table."""
+    rows = {
+        fov_id: _field_row(records[fov_id]) | {"reason": reason}
+        for fov_id, reason in failed.items()
+    }
+    fields_path = out / "fields.parquet"
+    parts = {path.stem: path for path in sorted((out / "parts").glob("*.parquet"))}
+    if fields_path.exists():
+        for row in pq.read_table(fields_path).to_pylist():
+            if row["status"] == FieldStatus.FAILED.value and row["fov_id"] not in parts:
+                rows.setdefault(row["fov_id"], row)
+    with (
+        atomic_path(out / "cells.parquet") as cells_path,
+        pq.ParquetWriter(cells_path, CELL_MEASURE_SCHEMA) as writer,
+    ):
+        for fov_id in sorted(parts):
+            part = pq.read_table(parts[fov_id])
+            rows[fov_id] = json.loads(part.schema.metadata[_FIELD_KEY])
+            if fov_id in records:
+                rows[fov_id] |= _known_of(records[fov_id])
+            writer.write_table(part.replace_schema_metadata(None))
+    listed = [rows[fov_id] for fov_id in sorted(rows)]
+    with atomic_path(fields_path) as path:
+        pq.write_table(pa.Table.from_pylist(listed, schema=FIELD_SCHEMA), path)
+    return listed

@@ -1,0 +1,55 @@
+"""What is done to every stain on the working grid: smoothing, stretching, closing gaps."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["blur", "close_gaps", "cut_threads", "stretch"]
+
+
+def blur(image: npt.NDArray[np.floating], sigma_px: float) -> npt.NDArray[np.float32]:
+    """Smooth by a Gaussian; the frame is continued by its mirror image."""
+    image = image.astype(np.float32, copy=False)
+    if sigma_px < 0.2:
+        return image
+    smooth: npt.NDArray[np.float32] = cv2.GaussianBlur(
+        image, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT
+    ).astype(np.float32, copy=False)
+    return smooth.reshape(image.shape)
+
+
+def stretch(image: npt.NDArray[np.float32], min_contrast: float) -> npt.NDArray[np.float32] | None:
+    """Bring a stain to 0 (background) … 1 (its bright end), or None where it is blank.
+
+    Parameters
+    ----------
+    image
+        ``(h, w)`` float32, shares of the full scale.
+    min_contrast
+        Least span between background and bright end, share of the full scale.
+    """
+    low, high = np.percentile(image, [2.0, 99.5])
+    if high - low < min_contrast:
+        return None
+    return np.clip((image - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
+
+
+def _disk(radius_px: float) -> npt.NDArray[np.uint8]:
+    """Make a disk of this radius as a structuring element of odd side."""
+    side = 2 * max(0, round(radius_px)) + 1
+    disk: npt.NDArray[np.uint8] = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)).astype(
+        np.uint8
+    )
+    return disk
+
+
+def close_gaps(mask: npt.NDArray[np.bool_], radius_px: float) -> npt.NDArray[np.bool_]:
+    """Close gaps up to twice the radius; the frame closes nothing."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disk(radius_px))
+    return closed.reshape(mask.shape) > 0
+
+
+def cut_threads(mask: npt.NDArray[np.bool_], radius_px: float) -> npt.NDArray[np.bool_]:
+    """Cut what is thinner than twice the radius; the frame cuts nothing."""
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disk(radius_px))
+    return opened.reshape(mask.shape) > 0

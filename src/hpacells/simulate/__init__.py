@@ -1,0 +1,1 @@
+"""Seed to field of view with known cells and known locations."""

@@ -1,0 +1,159 @@
+"""One cell at the pixel size of its field: where its own structures are.
+
+Everything that a stain or a protein pattern may refer to is decided here, once per cell: body,
+nucleus, nucleoli, centrosome, long axis, contacts. Patterns only read it, so a protein in the
+nucleoli lies where the nucleus stain is dark.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hpacells.simulate.texture import FloatImage, smoothstep
+
+__all__ = ["BoolImage", "CellAnatomy", "distance_um"]
+
+_COARSE_UM = 0.6
+BoolImage = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class CellAnatomy:
+    """One cell in its own box; places are (row, column) in pixels of the box.
+
+    Parameters
+    ----------
+    number
+        Value of the cell in the layout.
+    box
+        Rows and columns of the box in the field, (r0, c0, r1, c1); may reach outside the frame.
+    pixel_um
+        µm per pixel.
+    body, nucleus
+        ``(h, w)`` bool. In mitosis the "nucleus" is the condensed chromatin.
+    contact
+        ``(h, w)`` float32, 1 beside another cell, 0 from 1 µm on.
+    direction
+        Angle of the long axis in radians; of the spindle in mitosis.
+    phase
+        G1, S, G2 or M.
+    centrosome
+        Place of the microtubule organising centre.
+    poles
+        The two ends of the spindle in mitosis, else empty.
+    nucleoli
+        ``(h, w)`` float32, 1 inside a nucleolus, 0 outside, soft in between.
+    nucleolus_centres, nucleolus_radii_um
+        ``(n, 2)`` and ``(n,)``.
+    """
+
+    number: int
+    box: tuple[int, int, int, int]
+    pixel_um: float
+    body: BoolImage
+    nucleus: BoolImage
+    contact: FloatImage
+    direction: float
+    phase: str
+    centrosome: npt.NDArray[np.float64]
+    poles: npt.NDArray[np.float64]
+    nucleoli: FloatImage
+    nucleolus_centres: npt.NDArray[np.float64]
+    nucleolus_radii_um: npt.NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the box."""
+        return (self.body.shape[0], self.body.shape[1])
+
+    @property
+    def mitotic(self) -> bool:
+        """Whether the cell divides."""
+        return self.phase == "M"
+
+    @cached_property
+    def edge_um(self) -> FloatImage:
+        """Distance to the cell's edge in µm, 0 outside."""
+        return distance_um(self.body, self.pixel_um)
+
+    @cached_property
+    def nucleus_depth_um(self) -> FloatImage:
+        """Distance to the nucleus' rim in µm, positive inside, negative outside."""
+        outside = distance_um(~self.nucleus, self.pixel_um)
+        return distance_um(self.nucleus, self.pixel_um) - outside
+
+    @cached_property
+    def in_nucleus(self) -> FloatImage:
+        """Nucleus with a soft edge, 0-1."""
+        return smoothstep(self.nucleus_depth_um, -0.15, 0.25)
+
+    @cached_property
+    def in_cytoplasm(self) -> FloatImage:
+        """Body without nucleus, both with soft edges, 0-1."""
+        return smoothstep(self.edge_um, 0.0, 0.5) * (1 - self.in_nucleus)
+
+    @cached_property
+    def height(self) -> FloatImage:
+        """How much of the cell is in focus, 0 at the thin edge to 1 near the nucleus."""
+        near = np.exp(np.minimum(self.nucleus_depth_um, 0) / np.float32(self._fall_um))
+        rise = smoothstep(self.edge_um, -0.6, 3.2)
+        result: FloatImage = (rise * (np.float32(0.3) + np.float32(0.7) * near)).astype(np.float32)
+        return result
+
+    @cached_property
+    def _fall_um(self) -> float:
+        return 0.45 * float(np.sqrt(self.body.sum()) * self.pixel_um)
+
+    @cached_property
+    def centre(self) -> npt.NDArray[np.float64]:
+        """Centre of the nucleus, or of the chromatin."""
+        rows, columns = np.nonzero(self.nucleus if self.nucleus.any() else self.body)
+        return np.array([rows.mean(), columns.mean()])
+
+    @cached_property
+    def cytoplasm_um2(self) -> float:
+        """Area of the body without the nucleus in µm²."""
+        return float((self.body & ~self.nucleus).sum()) * self.pixel_um**2
+
+    @cached_property
+    def nucleus_um2(self) -> float:
+        """Area of the nucleus in µm²."""
+        return float(self.nucleus.sum()) * self.pixel_um**2
+
+    @cached_property
+    def steering(self) -> tuple[float, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Coarse maps for filaments: shrink factor, edge distance and nucleus depth with slopes.
+
+        The maps are ``(3, h', w')`` each: value in µm, slope along rows, slope along columns.
+        """
+        factor = max(1.0, _COARSE_UM / self.pixel_um)
+        size = tuple(max(2, round(n / factor)) for n in self.shape[::-1])
+        maps = []
+        for distance in (self.edge_um, self.nucleus_depth_um):
+            coarse = cv2.resize(distance, size, interpolation=cv2.INTER_AREA)
+            coarse = cv2.GaussianBlur(coarse, (0, 0), 1.0)
+            slopes = np.gradient(coarse)
+            maps.append(np.stack([coarse, *slopes]).astype(np.float32))
+        return factor, maps[0], maps[1]
+
+    def random_places(
+        self, weights: FloatImage, count: int, rng: np.random.Generator
+    ) -> npt.NDArray[np.float64]:
+        """Draw places ``(count, 2)`` in proportion to a map; none where the map is empty."""
+        cumulated = np.cumsum(weights, dtype=np.float64)
+        if cumulated[-1] <= 0 or count == 0:
+            return np.zeros((0, 2))
+        picks = np.searchsorted(cumulated, rng.random(count) * cumulated[-1], side="right")
+        picks = np.minimum(picks, cumulated.size - 1)
+        rows, columns = np.unravel_index(picks, weights.shape)
+        return np.stack([rows, columns], axis=1) + rng.random((count, 2)) - 0.5
+
+
+def distance_um(mask: BoolImage, pixel_um: float) -> FloatImage:
+    """Give each pixel of a mask its distance in µm to the nearest one outside."""
+    if mask.all():
+        return np.full(mask.shape, 50.0, np.float32)
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) * np.float32(pixel_um)

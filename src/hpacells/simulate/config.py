@@ -1,0 +1,68 @@
+"""Settings of the simulator."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from hpacells.core.errors import ConfigError
+
+__all__ = ["SIZE_LIMITS_PX", "SimulateConfig"]
+
+SIZE_LIMITS_PX = (256, 4096)
+PIXEL_SIZE_LIMITS_UM = (0.04, 0.4)
+MAX_FIELD_SIDE_UM = 400.0
+MAX_SEED = 2**31 - 1
+
+
+class SimulateConfig(BaseModel):
+    """What every field of a simulated dataset has in common.
+
+    Raises
+    ------
+    ConfigError
+        From ``check``, when a number is outside its limits; the message quotes the option.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size_px: int = 2048
+    """Rows and columns of a field, in pixels, 256-4096. It cuts the field, not the scale."""
+
+    pixel_size_um: float = 0.08
+    """µm per pixel, 0.04-0.4."""
+
+    bit_depth: Literal[8, 16] = 8
+    """Bits of a stored grey value; full scale is 255 or 65535."""
+
+    class_frequencies: Literal["uniform", "atlas"] = "uniform"
+    """``uniform``: each location in about as many *cells*; ``atlas``: image counts of the atlas."""
+
+    @property
+    def side_um(self) -> float:
+        """Side of the field in µm."""
+        return self.size_px * self.pixel_size_um
+
+    @property
+    def max_value(self) -> int:
+        """Grey value of full scale."""
+        return (1 << self.bit_depth) - 1
+
+    def check(self, *, seed: int = 0, fields: int = 1) -> None:
+        """Refuse what cannot be simulated, quoting the option."""
+        low, high = SIZE_LIMITS_PX
+        if not low <= self.size_px <= high:
+            raise ConfigError(f"--size: expected {low}-{high} pixels, got {self.size_px}.")
+        smallest, largest = PIXEL_SIZE_LIMITS_UM
+        if not smallest <= self.pixel_size_um <= largest:
+            raise ConfigError(
+                f"--pixel-size-um: expected {smallest}-{largest} µm, got {self.pixel_size_um}."
+            )
+        if self.side_um > MAX_FIELD_SIDE_UM:
+            raise ConfigError(
+                "--size times --pixel-size-um: expected a side of at most "
+                f"{MAX_FIELD_SIDE_UM:g} µm, got {self.side_um:g} µm. Make one of them smaller."
+            )
+        if not 0 <= seed <= MAX_SEED:
+            raise ConfigError(f"--seed: expected 0-{MAX_SEED}, got {seed}.")
+        if not 1 <= fields <= 999_999:
+            raise ConfigError(f"--fields: expected 1-999999, got {fields}.")

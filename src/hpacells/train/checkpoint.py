@@ -1,0 +1,67 @@
+"""Checkpoints that a killed training continues from.
+
+One file, replaced whole: tensors, numbers and strings only, so that ``torch.load`` reads it with
+``weights_only=True`` and nothing in it can run.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from hpacells.core.errors import OutputError
+from hpacells.core.storage import atomic_path
+
+__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training stands.
+
+    Parameters
+    ----------
+    step
+        Steps done.
+    model, average, optimizer
+        State dictionaries of the network, of its averaged weights, of the optimizer.
+    history
+        Rows of the metrics file so far.
+    sums
+        Running sums of the unfinished epoch, by name.
+    """
+
+    step: int
+    model: dict[str, Any]
+    average: dict[str, Any]
+    optimizer: dict[str, Any]
+    history: list[dict[str, float | int | None]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write atomically: after a kill there is the old one or the new one."""
+    with atomic_path(path) as temporary:
+        torch.save(vars(checkpoint), temporary)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """Read a checkpoint, or None where there is none.
+
+    Raises
+    ------
+    OutputError
+        When the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return Checkpoint(**content)
+    except (UnpicklingError, RuntimeError, EOFError, TypeError, KeyError) as error:
+        raise OutputError(
+            f"{path}: damaged ({type(error).__name__}). Delete it: the training then starts again "
+            "from its crops."
+        ) from error

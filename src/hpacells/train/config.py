@@ -1,0 +1,146 @@
+"""Settings of a training: one recipe, read from YAML and written into the model it made."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hpacells.core.crop_spec import CropSpec
+from hpacells.core.errors import ConfigError
+
+__all__ = ["AugmentConfig", "TrainConfig", "read_train_config"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AugmentConfig(_Frozen):
+    """Random changes that leave a cell's locations as they are. All by 0 to turn one off."""
+
+    dihedral: bool = True
+    """Turn by quarter turns and mirror, each of the eight equally often."""
+    warp_share: float = Field(default=0.3, ge=0, le=1)
+    """Share of cells that are also turned by any angle, scaled and shifted (interpolated)."""
+    scale: float = Field(default=0.1, ge=0, lt=1)
+    """Largest relative change of size."""
+    shift_px: float = Field(default=3.0, ge=0)
+    """Largest shift along each axis, in crop pixels."""
+    intensity: float = Field(default=0.2, ge=0, le=1)
+    """Standard deviation of the logarithm of each stain's factor, drawn per cell."""
+    noise: float = Field(default=2.0, ge=0, le=50)
+    """Largest standard deviation of added noise, in grey values of the 8-bit scale."""
+
+
+class TrainConfig(_Frozen):
+    """How a classifier is trained."""
+
+    name: str = Field(default="nfnet", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the model, written to its folder."""
+    version: str = "1"
+    """Version of the model."""
+    description: str = ""
+    """One line for the model's folder: what it was trained on, what it is good for."""
+    licence: str = "BSD-3-Clause"
+    """SPDX identifier, or words, for the weights."""
+
+    backbone: str = "hpa_nfnet_nano"
+    """One of ours (``model.backbone``) or the name of a timm model."""
+    backbone_kwargs: dict[str, Any] = {}
+    """Passed on to the backbone's constructor."""
+    embedding_size: int = Field(default=128, ge=8, le=4096)
+    """Length of a cell's embedding."""
+    drop_path: float = Field(default=0.05, ge=0, lt=1)
+    """Probability of dropping the deepest residual branch."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Probability of dropping an entry of the embedding before the last layer."""
+
+    crop_px: int = Field(default=96, ge=16, le=1024)
+    """Side of a crop, in crop pixels."""
+    pixel_size_um: float = Field(default=0.28, ge=0.02, le=2.0)
+    """µm per crop pixel."""
+    outside: Literal["keep", "zero"] = "zero"
+    """What the network sees outside the cell."""
+
+    bag_size: int = Field(default=8, ge=1, le=64)
+    """Cells of one image in a bag, at most; 8-16 worked in the field, 48 did not."""
+    bags_per_batch: int = Field(default=8, ge=1)
+    """Images per step."""
+    epochs: int = Field(default=30, ge=1)
+    """Each epoch takes one bag from every training image."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Highest learning rate of AdamW."""
+    warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises from 0; then a cosine to 1 % of it."""
+    weight_decay: float = Field(default=0.02, ge=0)
+    """Of AdamW, on weights of two dimensions or more."""
+    clip_factor: float = Field(default=0.05, ge=0)
+    """λ of adaptive gradient clipping, on all but the last layer; 0 turns it off."""
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    """Of the averaged weights, which are validated and exported; rises to this from 0."""
+    pooling: Literal["max", "lse", "noisy_or", "top_mean", "mean"] = "lse"
+    """From a bag's cells to its image (``model.pooling``)."""
+    cell_loss_weight: float = Field(default=0.1, ge=0)
+    """Weight of the loss that gives every cell its image's label."""
+    cell_positive_weight: float = Field(default=0.5, ge=0)
+    """Weight, in that loss, of the classes that the label has: some cells lack them."""
+    augment: AugmentConfig = AugmentConfig()
+    """Random changes of the crops."""
+
+    val_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the groups (antibody, gene) held out; 0 trains on everything."""
+    validate_every: int = Field(default=2, ge=1)
+    """Epochs from one validation to the next; the last epoch always has one."""
+    checkpoint_every: int = Field(default=200, ge=1)
+    """Steps from one checkpoint to the next."""
+    seed: int = Field(default=0, ge=0)
+    """Of everything random."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Device, as Lightning Fabric names it."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """bf16 is slower on a CPU, faster on a GPU."""
+    shuffle_labels: bool = False
+    """Control experiment: labels are permuted among the images before training, so that nothing
+    true can be learned; the model must then score at chance."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.crop_spec()
+        return self
+
+    def crop_spec(self) -> CropSpec:
+        """Give the crops to train on."""
+        return CropSpec(self.crop_px, self.pixel_size_um, self.outside)
+
+
+def read_train_config(path: Path | None, **overrides: Any) -> TrainConfig:
+    """Read a recipe; defaults < file < command line.
+
+    Parameters
+    ----------
+    path
+        YAML; None takes the defaults.
+    **overrides
+        Fields given on the command line; None leaves a field as it is.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, a key is unknown or a value out of range.
+    """
+    content: Any = {}
+    if path is not None:
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"--config {path}: cannot be read as YAML ({error})") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"--config {path}: expected 'key: value' lines, got something else")
+    content.update({key: value for key, value in overrides.items() if value is not None})
+    try:
+        return TrainConfig.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        source = "options" if path is None else f"--config {path}"
+        raise ConfigError(f"{source}: " + "; ".join(lines)) from error

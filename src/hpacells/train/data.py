@@ -1,0 +1,131 @@
+"""What a training learns from: crops in memory, and one target per field."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from hpacells.core.errors import InputError
+from hpacells.core.locations import LOCATIONS, N_LOCATIONS, parse_class_ids, target_vector
+from hpacells.core.provenance import hash_settings
+from hpacells.crops.store import CropStore
+
+__all__ = ["TrainingData", "load_training_data", "shuffle_targets"]
+
+_GROUP_COLUMNS = ("antibody", "gene")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Labelled fields that have cells.
+
+    Parameters
+    ----------
+    crops
+        ``(N, C, S, S)`` uint8.
+    cell_masks
+        ``(N, S, S)`` uint8, 0 or 1.
+    offsets
+        ``(F + 1,)`` int64: the cells of field i are ``offsets[i]`` to ``offsets[i + 1]``.
+    targets
+        ``(F, K)`` float32, 0 or 1: the image labels.
+    fov_ids
+        ``(F,)`` ids, sorted.
+    groups
+        ``(F,)`` what must not be split: antibody, gene, or the field itself.
+    group_kind
+        ``antibody``, ``gene`` or ``fov_id``.
+    data_hash
+        sha256 over the fields, what their crops were made from, their labels.
+    n_unlabelled, n_without_cells, n_failed
+        Fields of the store that cannot be used.
+    """
+
+    crops: npt.NDArray[np.uint8]
+    cell_masks: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.float32]
+    fov_ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    group_kind: str
+    data_hash: str
+    n_unlabelled: int = 0
+    n_without_cells: int = 0
+    n_failed: int = 0
+
+    @property
+    def n_fields(self) -> int:
+        """Fields that can be used."""
+        return len(self.fov_ids)
+
+    def absent_locations(self) -> list[str]:
+        """Name the locations that no field has."""
+        return [loc.title for loc in LOCATIONS if not self.targets[:, loc.class_id].any()]
+
+
+def load_training_data(store: CropStore) -> TrainingData:
+    """Load a store's labelled fields.
+
+    Parameters
+    ----------
+    store
+        Its ``fields.parquet`` carries the image labels.
+
+    Returns
+    -------
+    TrainingData
+        Fields without label or without a cell are left out and counted.
+
+    Raises
+    ------
+    InputError
+        When no field is left.
+    """
+    loaded = store.load()
+    rows = loaded.fields.to_pylist()
+    sizes = np.bincount(loaded.field_of_cell, minlength=len(rows)).astype(np.int64)
+    labelled = np.array([bool(row["image_labels"]) for row in rows], np.bool_)
+    used = np.flatnonzero(labelled & (sizes > 0))
+    if len(used) == 0:
+        raise InputError(
+            f"{store.path}: expected fields with image labels and cells, got {len(rows)} fields, "
+            f"{int(labelled.sum())} with labels, {int((sizes > 0).sum())} with cells. Training "
+            "needs a train.csv beside train/ that names them."
+        )
+    cells = np.flatnonzero(np.isin(loaded.field_of_cell, used))
+    everything = len(cells) == len(loaded.crops)
+    kept = [rows[i] for i in used]
+    kind = _group_kind(kept)
+    return TrainingData(
+        crops=loaded.crops if everything else loaded.crops[cells],
+        cell_masks=loaded.cell_masks if everything else loaded.cell_masks[cells],
+        offsets=np.concatenate([[0], np.cumsum(sizes[used])]).astype(np.int64),
+        targets=np.stack([target_vector(parse_class_ids(row["image_labels"])) for row in kept]),
+        fov_ids=tuple(row["fov_id"] for row in kept),
+        groups=tuple(row[kind] for row in kept),
+        group_kind=kind,
+        data_hash=_hash_rows(loaded.fields, store),
+        n_unlabelled=int((~labelled).sum()),
+        n_without_cells=int((labelled & (sizes == 0)).sum()),
+        n_failed=store.counts["failed"],
+    )
+
+
+def shuffle_targets(data: TrainingData, rng: np.random.Generator) -> TrainingData:
+    """Permute the targets among the fields (a control experiment)."""
+    return replace(data, targets=data.targets[rng.permutation(data.n_fields)])
+
+
+def _group_kind(rows: list[dict[str, str | None]]) -> str:
+    """Choose the first of antibody, gene that every field has; else the field itself."""
+    for kind in _GROUP_COLUMNS:
+        if all(row[kind] for row in rows):
+            return kind
+    return "fov_id"
+
+
+def _hash_rows(fields: pa.Table, store: CropStore) -> str:
+    columns = ["fov_id", "digest", "image_labels", "n_crops"]
+    spec = [store.spec.crop_px, store.spec.pixel_size_um, store.source, N_LOCATIONS]
+    return hash_settings({"fields": fields.select(columns).to_pylist(), "store": spec})

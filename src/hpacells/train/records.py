@@ -1,0 +1,68 @@
+"""What a training leaves beside its model: metrics as CSV, TensorBoard logs, a summary."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from hpacells.core.locations import LOCATION_KEYS
+from hpacells.core.storage import atomic_path
+from hpacells.train.validation import Validation
+
+__all__ = ["MetricsLog", "Row"]
+
+Row = dict[str, float | int | None]
+
+
+class MetricsLog:
+    """Metrics of each epoch, for people and for TensorBoard.
+
+    Parameters
+    ----------
+    out
+        ``out/metrics.csv`` is written whole after each epoch, ``out/logs`` appended to.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._csv = out / "metrics.csv"
+        self._logs = out / "logs"
+        self._writer: SummaryWriter | None = None
+        self._logged: dict[int, Row] = {}
+
+    def update(self, history: Sequence[Row]) -> None:
+        """Write what is new in a history; its last row may be completed later."""
+        with atomic_path(self._csv) as temporary:
+            temporary.write_text(_as_csv(history), encoding="utf-8")
+        if self._writer is None:
+            # a continued training writes from its checkpoint on; what a kill left is dropped
+            last = int(history[-1]["step"] or 0)
+            self._writer = SummaryWriter(str(self._logs), purge_step=last)
+        for row in history:
+            step = int(row["step"] or 0)
+            earlier = self._logged.get(step, {})
+            for name, value in row.items():
+                if value is not None and name != "step" and earlier.get(name) is None:
+                    self._writer.add_scalar(f"train/{name}", value, step)
+            self._logged[step] = dict(row)
+        self._writer.flush()
+
+    def finish(self, validation: Validation | None, step: int) -> None:
+        """Log the final average precisions and close."""
+        if self._writer is None:
+            return
+        for key, value in zip(
+            LOCATION_KEYS, validation.average_precision if validation else (), strict=False
+        ):
+            if value is not None:
+                self._writer.add_scalar(f"validation_ap/{key}", value, step)
+        self._writer.close()
+
+
+def _as_csv(history: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Run folder to cell-to-cell differences: spatial and intensity variation, apart."""

@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hpacells.cli.app import main
+from hpacells.cli.evaluate import app
+from hpacells.core.submission import SubmissionRow, encode_cells, write_submission
+from hpacells.images.mask_files import write_label_image
+
+
+@pytest.fixture
+def cells():
+    image = np.zeros((30, 40), np.int32)
+    image[2:12, 3:15] = 1
+    image[15:28, 20:39] = 2
+    return image
+
+
+@pytest.fixture
+def files(tmp_path, cells):
+    texts = encode_cells(cells)
+    paths = []
+    for name, triples in (
+        ("truth", f"0 1 {texts[1]} 16 1 {texts[2]}"),
+        ("submission", f"0 0.9 {texts[1]} 0 0.95 {texts[2]} 16 0.5 {texts[2]}"),
+    ):
+        paths.append(tmp_path / f"{name}.csv")
+        write_submission(paths[-1], [SubmissionRow("a", 40, 30, triples)])
+    return [str(path) for path in paths]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_a_submission_gets_a_table_and_json(files, tmp_path):
+    result = run(*files, "--json", tmp_path / "scores.json")
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line.split() for line in result.output.splitlines()}
+    assert lines["0"][1:] == ["Nucleoplasm", "0.5000", "1", "2"]
+    assert lines["1"][1:] == ["Nuclear", "membrane", "-", "0", "0"]
+    assert lines["mean"] == ["mean", "(mAP)", "0.7500", "2", "3"]
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["map"] == 0.75
+    assert list(map(int, content["ap"])) == sorted(range(19), key=str)
+    assert (content["ap"]["0"], content["ap"]["16"], content["ap"]["5"]) == (0.5, 1.0, None)
+
+
+def test_masks_get_f1_and_ap_by_threshold(tmp_path, cells):
+    found = cells.copy()
+    found[15:28, 20:23] = 0  # IoU 16/19 with the second cell
+    write_label_image(tmp_path / "f" / "a_cells.png", found)
+    write_label_image(tmp_path / "t" / "a_cells.png", cells)
+    write_label_image(tmp_path / "t" / "b_cells.png", cells)
+    write_label_image(tmp_path / "f" / "c_cells.png", cells)
+    out = tmp_path / "scores.json"
+    result = run("--masks", tmp_path / "f", tmp_path / "t", "--json", out)
+    assert result.exit_code == 0
+    assert "1 true fields have no found masks" in result.output
+    assert "1 found fields have no true masks" in result.output
+    content = json.loads(out.read_text())
+    assert content["f1"]["0.60"] == pytest.approx(2 / 3)
+    assert content["ap"]["0.60"] == 0.5
+    assert content["f1"]["0.90"] == pytest.approx(1 / 3)
+    assert (content["matched"], content["merges"], content["splits"]) == (2, 0, 0)
+
+
+def test_help_tells_the_arguments_and_an_example():
+    result = run("--help")
+    assert result.exit_code == 0
+    assert result.output.index("TRUTH") < result.output.index("SUBMISSION")
+    assert "hpacells evaluate DATA/truth.csv" in result.output
+
+
+def test_a_bad_file_gives_one_message_and_exit_code_2(files, tmp_path, capsys):
+    (tmp_path / "submission.csv").write_text("ID,ImageWidth,ImageHeight,PredictionString\na,4,4,x")
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", *files])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert "submission.csv" in message
+    assert message.count("\n") == 1

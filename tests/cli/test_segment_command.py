@@ -1,0 +1,58 @@
+"""``hpacells segment`` from the command line."""
+
+import pytest
+from typer.testing import CliRunner
+
+from hpacells.cli.app import main
+from hpacells.cli.segment import app
+
+RUNNER = CliRunner()
+OPTIONS = ["--pixel-size-um", "0.32"]
+
+
+@pytest.fixture
+def images(tmp_path, write_quadruplet):
+    for seed, fov_id in enumerate("ab"):
+        write_quadruplet(tmp_path / "images", fov_id, seed=seed, shape=(150, 200))
+    return tmp_path / "images"
+
+
+def run_main(arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    return stop.value.code
+
+
+def test_help_ends_with_an_example():
+    result = RUNNER.invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert "Example: hpacells segment" in result.output
+
+
+def test_folder_is_segmented_and_said_so(images, tmp_path):
+    out = tmp_path / "out"
+    result = RUNNER.invoke(app, [str(images), str(out), *OPTIONS])
+    assert result.exit_code == 0
+    assert "2 fields:" in result.output
+    assert "Next: hpacells crop" in result.output
+    assert sorted(p.name for p in (out / "masks").iterdir()) == [
+        f"{fov_id}_{part}.png" for fov_id in "ab" for part in ("cells", "nuclei")
+    ]
+    again = RUNNER.invoke(app, [str(images), str(out), *OPTIONS, "--workers", "2"])
+    assert again.exit_code == 0
+    assert "(2 were done before)" in again.output
+
+
+def test_failed_field_is_listed_and_exits_1(images, tmp_path, capsys):
+    (images / "b_blue.png").unlink()
+    assert run_main(["segment", images, tmp_path / "out", *OPTIONS]) == 1
+    captured = capsys.readouterr()
+    assert "failed: b:" in captured.err
+    assert "1 field:" in captured.out
+
+
+def test_unknown_segmenter_exits_2_before_anything_is_written(images, tmp_path, capsys):
+    arguments = ["segment", images, tmp_path / "out", "--segmenter", "nothing"]
+    assert run_main(arguments) == 2
+    assert "--segmenter: expected one of" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

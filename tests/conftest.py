@@ -1,0 +1,135 @@
+"""What tests of several stages need: a tiny model folder, and fields as image files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from hpacells.core.channels import CHANNELS
+from hpacells.core.locations import N_LOCATIONS
+from hpacells.runtime.model_folder import (
+    GRAPH_FILE,
+    Architecture,
+    ModelSpec,
+    Training,
+    write_model_spec,
+)
+
+TINY_CROP_PX = 32
+TINY_EMBEDDING = 6
+
+
+def make_tiny_graph(seed: int, *, side: int = TINY_CROP_PX, width: int = TINY_EMBEDDING) -> bytes:
+    """A network in a few lines: masked crops, one convolution, mean, two linear layers."""
+    rng = np.random.default_rng(seed)
+    weights = {
+        "scale": np.float32(255),
+        "kernel": rng.normal(0, 0.6, (8, len(CHANNELS), 3, 3)).astype(np.float32),
+        "to_embedding": rng.normal(0, 4, (8, width)).astype(np.float32),
+        "to_logits": rng.normal(0, 1, (width, N_LOCATIONS)).astype(np.float32),
+        "prior": np.full(N_LOCATIONS, -1, np.float32),
+        "channel_axis": np.array([1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["grey"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["grey", "scale"], ["unit"]),
+        helper.make_node("Cast", ["cell_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "channel_axis"], ["mask4"]),
+        helper.make_node("Mul", ["unit", "mask4"], ["masked"]),
+        helper.make_node("Conv", ["masked", "kernel"], ["conv"]),
+        helper.make_node("Relu", ["conv"], ["active"]),
+        helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "to_embedding"], ["embedding"]),
+        helper.make_node("MatMul", ["embedding", "to_logits"], ["raw"]),
+        helper.make_node("Add", ["raw", "prior"], ["logits"]),
+    ]
+    image = [len(CHANNELS), side, side]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", *image]),
+            helper.make_tensor_value_info("cell_mask", TensorProto.UINT8, ["n", side, side]),
+        ],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", N_LOCATIONS]),
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", width]),
+        ],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def make_model_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder with a tiny model; keywords replace fields of its ``ModelSpec``."""
+
+    def make(name: str = "tiny", *, seed: int = 1, graph: bytes | None = None, **fields) -> Path:
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        content = make_tiny_graph(seed) if graph is None else graph
+        (folder / GRAPH_FILE).write_bytes(content)
+        spec = ModelSpec(
+            **{
+                "name": name,
+                "version": "1",
+                "description": "for tests",
+                "architecture": Architecture(backbone="tiny"),
+                "crop_px": TINY_CROP_PX,
+                "pixel_size_um": 0.64,
+                "normalisation": "grey / 255, outside the cell 0",
+                "embedding_size": TINY_EMBEDDING,
+                "training": Training(data_hash="0" * 64, n_fields=2, seed=seed),
+                "licence": "CC0-1.0",
+                **fields,
+            }
+        )
+        write_model_spec(folder, spec)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def tiny_model_folder(make_model_folder: Callable[..., Path]) -> Path:
+    """A tiny model folder."""
+    return make_model_folder()
+
+
+def draw_field(
+    seed: int, *, shape: tuple[int, int] = (300, 400), pixel_size_um: float = 0.32
+) -> np.ndarray:
+    """Draw four stains ``(4, H, W)`` uint8 of about a dozen round cells, some cut by the frame."""
+    rng = np.random.default_rng(seed)
+    pixels = np.zeros((len(CHANNELS), *shape), np.float32)
+    step = round(32 / pixel_size_um)
+    for row in range(step // 2, shape[0] + step // 2, step):
+        for column in range(step // 3, shape[1] + step // 2, step):
+            centre = (int(column + rng.integers(-6, 7)), int(row + rng.integers(-6, 7)))
+            nucleus = tuple(int(r / pixel_size_um) for r in rng.uniform(6.5, 9, 2))
+            body = tuple(int(r / pixel_size_um) for r in rng.uniform(12, 14.5, 2))
+            levels = (rng.uniform(40, 90), rng.uniform(20, 200), 0, rng.uniform(50, 110))
+            for plane, level in zip(pixels, levels, strict=True):
+                cv2.ellipse(plane, centre, body, 0, 0, 360, level, -1)
+            cv2.ellipse(pixels[2], centre, nucleus, 0, 0, 360, rng.uniform(110, 190), -1)
+    blurred = np.stack([cv2.GaussianBlur(plane, (0, 0), 1.5) for plane in pixels])
+    return np.clip(blurred + rng.normal(2, 1, blurred.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def write_quadruplet() -> Callable[..., None]:
+    """Writes a drawn field as four PNG files ``<fov_id>_<colour>.png``."""
+
+    def write(folder: Path, fov_id: str, *, seed: int, **drawing) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for channel, plane in zip(CHANNELS, draw_field(seed, **drawing), strict=True):
+            cv2.imwrite(str(folder / f"{fov_id}_{channel.value}.png"), plane)
+
+    return write

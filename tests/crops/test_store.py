@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from hpacells.core.crop_spec import CropSpec
+from hpacells.core.errors import InputError, OutputError
+from hpacells.crops.field_crops import FieldCrops, read_part, write_part
+from hpacells.crops.store import CropStore, part_path, prepare_store
+
+SPEC = CropSpec(20, 0.25)
+
+
+def test_a_part_is_read_back_as_it_was_written(tmp_path, make_part):
+    part = make_part("a")
+    write_part(tmp_path / "a.npz", part)
+    back = read_part(tmp_path / "a.npz")
+    np.testing.assert_array_equal(back.crops, part.crops)
+    np.testing.assert_array_equal(back.cell_masks, part.cell_masks)
+    assert back.cells.table.equals(part.cells.table)
+    assert back.cell_ids.tolist() == [1, 5]
+    assert (back.shape, back.pixel_size_um, back.digest) == ((60, 90), 0.1, "da")
+    assert back.metadata == {"image_labels": "0|16"}
+
+
+def test_order_is_that_of_the_table_and_rejected_cells_are_listed(tmp_path, make_part, make_store):
+    parts = [make_part("b", seed=1), make_part("a"), make_part("c", rejected=(1, 2, 5), seed=2)]
+    store = make_store(tmp_path / "s", parts)
+    assert store.counts == {"fields": 3, "failed": 0, "cells": 9, "crops": 4}
+    cells = store.cells_table()
+    assert cells["fov_id"].to_pylist() == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
+    assert cells["cell_id"].to_pylist() == [1, 2, 5] * 3
+    kept = [row["fov_id"] for row in cells.to_pylist() if row["status"] == "ok"]
+    loaded = store.load()
+    names = loaded.fields["fov_id"].to_pylist()
+    assert [names[i] for i in loaded.field_of_cell] == kept
+    crops = np.concatenate([part.crops for part in store.fields()])
+    np.testing.assert_array_equal(loaded.crops, crops)
+    np.testing.assert_array_equal(loaded.crops[:2], parts[1].crops)
+    np.testing.assert_array_equal(loaded.cell_masks[2:4], parts[0].cell_masks)
+
+
+def test_failed_fields_are_rows_without_crops(tmp_path, make_part, make_store):
+    failure = {"fov_id": "aa", "reason": "no blue", "gene": "G"}
+    store = make_store(tmp_path / "s", [make_part("b")], [failure])
+    rows = store.fields_table().to_pylist()
+    assert [(row["fov_id"], row["status"], row["n_crops"]) for row in rows] == [
+        ("aa", "failed", 0),
+        ("b", "done", 2),
+    ]
+    assert rows[0]["reason"] == "no blue"
+    assert rows[0]["width"] == 0
+    assert (rows[1]["width"], rows[1]["height"]) == (90, 60)
+    assert [part.fov_id for part in store.fields()] == ["b"]
+    assert len(store.load().crops) == 2
+
+
+def test_a_store_without_fields_is_empty(tmp_path, make_store):
+    store = make_store(tmp_path / "s", [])
+    assert store.counts["crops"] == 0
+    assert store.load().crops.shape == (0, 4, 20, 20)
+
+
+def test_two_makings_give_the_same_bytes(tmp_path, make_part, make_store):
+    for name in "xy":
+        make_store(tmp_path / name, [make_part("a")])
+    for file in ("cells.parquet", "fields.parquet", "store.json", "parts/a.npz"):
+        assert (tmp_path / "x" / file).read_bytes() == (tmp_path / "y" / file).read_bytes()
+
+
+def test_unfinished_and_foreign_folders_are_not_opened(tmp_path):
+    prepare_store(tmp_path / "s", SPEC, "drawn")
+    with pytest.raises(InputError, match="unfinished"):
+        CropStore.open(tmp_path / "s")
+    with pytest.raises(InputError, match="no one"):
+        CropStore.open(tmp_path)
+
+
+def test_another_spec_or_source_is_refused(tmp_path, make_part, make_store):
+    make_store(tmp_path / "s", [make_part("a")])
+    with pytest.raises(OutputError, match=r"20 px at 0.25 µm.*24 px at 0.25 µm"):
+        prepare_store(tmp_path / "s", CropSpec(24, 0.25), "drawn")
+    with pytest.raises(OutputError, match="masks by files"):
+        prepare_store(tmp_path / "s", SPEC, "files")
+    assert CropStore.open(tmp_path / "s").counts["crops"] == 2
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path):
+    (tmp_path / "thesis.doc").write_text("x")
+    with pytest.raises(OutputError, match="not a crop store"):
+        prepare_store(tmp_path, SPEC, "drawn")
+
+
+def test_a_damaged_part_is_named(tmp_path, make_part, make_store):
+    store = make_store(tmp_path / "s", [make_part("a")])
+    path = part_path(store.path, "a")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"a\.npz: missing or damaged"):
+        list(store.fields())
+    path.unlink()
+    with pytest.raises(InputError, match=r"a\.npz: missing or damaged"):
+        store.load()
+
+
+def test_crops_must_be_one_per_kept_cell(make_part):
+    part = make_part("a")
+    with pytest.raises(InputError, match="expected 2 crops"):
+        FieldCrops("a", "d", (60, 90), 0.1, part.cells, part.crops[:1], part.cell_masks[:1])

@@ -1,0 +1,42 @@
+"""A folder of three drawn fields, and a run over it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hpacells.images.discover import discover_fields
+from hpacells.predict.config import RunSettings
+from hpacells.predict.engine import run_fields
+from hpacells.predict.plan import ExecutionPlan
+
+PIXEL_SIZE_UM = 0.64
+
+
+@pytest.fixture
+def images(tmp_path: Path, write_quadruplet) -> Path:
+    """Three fields, one of another shape."""
+    folder = tmp_path / "images"
+    for i, shape in enumerate([(150, 200), (210, 130), (150, 200)]):
+        write_quadruplet(folder, f"field{i}", seed=i, shape=shape, pixel_size_um=PIXEL_SIZE_UM)
+    return folder
+
+
+@pytest.fixture
+def run(images: Path, tiny_model_folder: Path, tmp_path: Path) -> Callable[..., object]:
+    """Runs on ``images``; keywords: out, workers, threads, progress, finish, or a setting."""
+
+    def call(*, out: Path = tmp_path / "out", workers: int = 1, threads: int = 1, **options):
+        given = {name: options.pop(name) for name in ("progress", "finish") if name in options}
+        settings = RunSettings(
+            **{
+                "images": str(images),
+                "model": str(tiny_model_folder),
+                "pixel_size_um": PIXEL_SIZE_UM,
+                **options,
+            }
+        )
+        records = discover_fields(Path(settings.images), pixel_size_um=settings.pixel_size_um)
+        return run_fields(records, out, settings, plan=ExecutionPlan(workers, threads), **given)
+
+    return call

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from skimage.draw import polygon2mask
+
+from hpacells.report.outlines import Outline, svg_path, trace_outlines
+
+
+def test_a_rectangle_is_outlined_through_the_middles_of_its_edge_pixels():
+    cells = np.zeros((6, 9), np.uint16)
+    cells[1:4, 2:7] = 5
+    (outline,) = trace_outlines(cells, scale=(1.0, 1.0))
+    assert outline.cell_id == 5
+    (ring,) = outline.rings
+    assert sorted(map(tuple, ring)) == [(2.5, 1.5), (2.5, 3.5), (6.5, 1.5), (6.5, 3.5)]
+    assert outline.anchor[1] == 2.5  # the middle row is farthest from the edge
+
+
+def test_scale_differs_between_x_and_y():
+    cells = np.zeros((6, 9), np.int32)
+    cells[1:4, 2:7] = 1
+    (outline,) = trace_outlines(cells, scale=(2.0, 10.0))
+    assert outline.rings[0].max(axis=0).tolist() == [13.0, 35.0]
+
+
+def test_filling_the_outline_gives_the_cell_back():
+    rows, columns = np.indices((60, 90))
+    cells = (((rows - 30) / 20) ** 2 + ((columns - 40) / 33) ** 2 < 1).astype(np.int32)
+    (outline,) = trace_outlines(cells, scale=(1.0, 1.0))
+    filled = polygon2mask(cells.shape, outline.rings[0][:, ::-1] - 0.5)
+    assert (filled != (cells == 1)).mean() < 0.03
+
+
+def test_touching_cells_are_apart_by_the_inset():
+    cells = np.ones((20, 40), np.int32)
+    cells[:, 20:] = 2
+    left, right = trace_outlines(cells, scale=(1.0, 1.0), inset_px=2.0)
+    assert left.rings[0][:, 0].max() == 17.5
+    assert right.rings[0][:, 0].min() == 22.5
+
+
+@pytest.mark.parametrize("inset_px", [0.0, 3.0])
+def test_a_single_pixel_gets_a_square(inset_px):
+    cells = np.zeros((4, 7), np.int32)
+    cells[2, 3] = 9
+    (outline,) = trace_outlines(cells, scale=(1.0, 1.0), inset_px=inset_px)
+    assert outline.rings[0].min(axis=0).tolist() == [3.0, 2.0]
+    assert outline.rings[0].max(axis=0).tolist() == [4.0, 3.0]
+
+
+def test_a_hole_is_a_ring_of_its_own():
+    cells = np.ones((20, 30), np.int32)
+    cells[8:12, 10:20] = 0
+    (outline,) = trace_outlines(cells, scale=(1.0, 1.0))
+    assert len(outline.rings) == 2
+    assert svg_path(outline).count("M") == 2
+
+
+def test_no_cells_no_outlines_and_ids_ascend():
+    assert list(trace_outlines(np.zeros((5, 8), np.int32), scale=(1.0, 1.0))) == []
+    cells = np.array([[7, 7, 0, 3], [7, 7, 0, 3], [0, 0, 0, 3]], np.int32)
+    assert [o.cell_id for o in trace_outlines(cells, scale=(1.0, 1.0))] == [3, 7]
+
+
+def test_tolerance_drops_points():
+    rows, columns = np.indices((200, 300))
+    cells = ((rows - 100) ** 2 + (columns - 150) ** 2 < 80**2).astype(np.int32)
+    (fine,) = trace_outlines(cells, scale=(0.5, 0.5))
+    (coarse,) = trace_outlines(cells, scale=(0.5, 0.5), tolerance_px=0.8)
+    assert len(coarse.rings[0]) < len(fine.rings[0]) / 3
+    assert np.abs(coarse.rings[0].min(axis=0) - fine.rings[0].min(axis=0)).max() <= 0.8
+
+
+def test_svg_path_rounds_to_a_tenth():
+    ring = np.array([[0.04, 1.0], [10.0, 1.26], [3.0, 7.0]])
+    assert svg_path(Outline(1, (ring,), (0.0, 0.0))) == "M0 1 10 1.3 3 7Z"

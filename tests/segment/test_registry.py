@@ -1,0 +1,45 @@
+"""Segmenters by name."""
+
+import pickle
+
+import pytest
+from pydantic import ValidationError
+
+from hpacells.core.errors import ConfigError
+from hpacells.segment.config import MeasureConfig, SegmentConfig
+from hpacells.segment.registry import DEFAULT_SEGMENTER, SEGMENTERS, get_segmenter
+
+
+@pytest.mark.parametrize("name", sorted(SEGMENTERS))
+def test_every_segmenter_knows_its_name_and_travels(name):
+    segmenter = get_segmenter(name)
+    assert segmenter.name == name
+    assert pickle.loads(pickle.dumps(segmenter)) == segmenter  # noqa: S301  made in this line
+    assert segmenter.settings
+
+
+def test_default_segmenter_is_there():
+    assert DEFAULT_SEGMENTER in SEGMENTERS
+
+
+def test_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="expected one of watershed, got 'waterfall'"):
+        get_segmenter("waterfall")
+
+
+@pytest.mark.parametrize("config", [SegmentConfig, MeasureConfig])
+def test_each_setting_is_explained_with_its_unit_or_share(config):
+    for name, info in config.model_fields.items():
+        assert info.description, name
+        if name.endswith(("_um", "_um2")):
+            assert "µm" in info.description, name
+
+
+def test_level_range_must_be_ordered():
+    with pytest.raises(ValidationError, match="least <= most"):
+        SegmentConfig(body_level_range=(0.2, 0.1))
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValidationError):
+        SegmentConfig(radius_px=3)

@@ -1,0 +1,150 @@
+"""Segmenting a folder: its files, resuming, refusals, failures, workers."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA
+from hpacells.core.errors import ConfigError, OutputError
+from hpacells.images.discover import discover_fields
+from hpacells.images.mask_files import read_label_image
+from hpacells.segment.config import SegmentConfig
+from hpacells.segment.registry import get_segmenter
+from hpacells.segment.run import segment_fields
+from hpacells.segment.watershed import WatershedSegmenter
+
+SEGMENTER = get_segmenter("watershed")
+PIXEL_UM = 0.32
+
+
+@pytest.fixture
+def images(tmp_path, write_quadruplet):
+    for seed, fov_id in enumerate(["b", "a", "c"]):
+        write_quadruplet(tmp_path / "images", fov_id, seed=seed, shape=(200, 260))
+    return tmp_path / "images"
+
+
+def find_records(images, pixel_size_um=PIXEL_UM):
+    return discover_fields(images, pixel_size_um=pixel_size_um)
+
+
+def read_outputs(out: Path):
+    names = ["cells.parquet", "fields.parquet", *(f"masks/{f}_cells.png" for f in "abc")]
+    return {name: (out / name).read_bytes() for name in names}
+
+
+def test_every_field_gets_masks_and_rows(images, tmp_path):
+    out = tmp_path / "out"
+    told = []
+    summary = segment_fields(
+        find_records(images), out, SEGMENTER, progress=lambda *what: told.append(what)
+    )
+    cells = pq.read_table(out / "cells.parquet")
+    fields = pq.read_table(out / "fields.parquet")
+    assert cells.schema.equals(CELL_MEASURE_SCHEMA)
+    assert fields.schema.equals(FIELD_SCHEMA)
+    assert fields["fov_id"].to_pylist() == ["a", "b", "c"]
+    assert set(fields["status"].to_pylist()) == {"done"}
+    keys = list(zip(cells["fov_id"].to_pylist(), cells["cell_id"].to_pylist(), strict=True))
+    assert keys == sorted(keys)
+    assert len(keys) == summary.n_ok + summary.n_border + summary.n_rejected > 10
+    for row in fields.to_pylist():
+        ids = read_label_image(out / "masks" / f"{row['fov_id']}_cells.png")
+        assert ids.shape == (row["height"], row["width"]) == (200, 260)
+        n_cells = row["n_ok"] + row["n_border"] + row["n_rejected"]
+        assert ids.max() == n_cells == sum(fov == row["fov_id"] for fov, _ in keys)
+        assert row["pixel_size_um"] == PIXEL_UM
+        assert row["image_negative"] is None
+    assert told[0] == (0, 3, "starting")
+    assert told[-1] == (3, 3, "c")
+
+
+def test_asked_again_nothing_is_done_and_new_fields_are_added(images, tmp_path, write_quadruplet):
+    out = tmp_path / "out"
+    segment_fields(find_records(images), out, SEGMENTER)
+    before = read_outputs(out)
+    stamp = (out / "parts" / "a.parquet").stat().st_mtime_ns
+    again = segment_fields(find_records(images), out, SEGMENTER)
+    assert (again.n_done, again.n_kept) == (3, 3)
+    assert read_outputs(out) == before
+    assert (out / "parts" / "a.parquet").stat().st_mtime_ns == stamp
+    write_quadruplet(images, "d", seed=9, shape=(200, 260))
+    more = segment_fields(find_records(images), out, SEGMENTER)
+    assert (more.n_done, more.n_kept) == (4, 3)
+
+
+def test_workers_do_not_change_the_result(images, tmp_path):
+    for workers in (1, 2):
+        segment_fields(find_records(images), tmp_path / str(workers), SEGMENTER, workers=workers)
+    assert read_outputs(tmp_path / "1") == read_outputs(tmp_path / "2")
+
+
+def test_bad_field_is_recorded_passed_over_and_tried_again(images, tmp_path):
+    out = tmp_path / "out"
+    bad = images / "b_red.png"
+    good = bad.read_bytes()
+    bad.write_bytes(good[: len(good) // 2])
+    records = find_records(images)
+    summary = segment_fields(records, out, SEGMENTER)
+    assert [fov_id for fov_id, _ in summary.failed] == ["b"]
+    row = pq.read_table(out / "fields.parquet").to_pylist()[1]
+    assert (row["fov_id"], row["status"], row["width"], row["n_ok"]) == ("b", "failed", 0, 0)
+    assert "b_red.png" in row["reason"]
+    assert "b" not in pq.read_table(out / "cells.parquet")["fov_id"].to_pylist()
+    segment_fields([r for r in records if r.fov_id == "a"], out, SEGMENTER)
+    assert pq.read_table(out / "fields.parquet").num_rows == 3
+    bad.write_bytes(good)
+    mended = segment_fields(records, out, SEGMENTER)
+    assert (mended.n_done, mended.n_kept, mended.failed) == (3, 2, ())
+
+
+def test_field_whose_images_changed_is_refused(images, tmp_path, write_quadruplet):
+    out = tmp_path / "out"
+    segment_fields(find_records(images), out, SEGMENTER)
+    write_quadruplet(images, "b", seed=77, shape=(200, 260))
+    with pytest.raises(OutputError, match="field b is done, but its images changed"):
+        segment_fields(find_records(images), out, SEGMENTER)
+
+
+def test_other_pixel_size_or_settings_are_refused(images, tmp_path):
+    out = tmp_path / "out"
+    segment_fields(find_records(images), out, SEGMENTER)
+    with pytest.raises(OutputError, match="its pixel size changed"):
+        segment_fields(find_records(images, 0.16), out, SEGMENTER)
+    other = WatershedSegmenter(SegmentConfig(max_reach_um=10))
+    with pytest.raises(OutputError, match=r"made with other settings \(segmenter_settings\)"):
+        segment_fields(find_records(images), out, other)
+    (out / "settings.json").write_text("{", encoding="utf-8")
+    with pytest.raises(OutputError, match="damaged"):
+        segment_fields(find_records(images), out, SEGMENTER)
+    (out / "settings.json").write_text(json.dumps([1]), encoding="utf-8")
+    with pytest.raises(OutputError, match="made with other settings"):
+        segment_fields(find_records(images), out, SEGMENTER)
+
+
+def test_folder_of_something_else_is_refused_and_left_alone(images):
+    with pytest.raises(OutputError, match="expected an empty folder"):
+        segment_fields(find_records(images), images, SEGMENTER)
+    assert not (images / "settings.json").exists()
+
+
+def test_workers_below_one_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--workers: expected 1 or more, got 0"):
+        segment_fields([], tmp_path, SEGMENTER, workers=0)
+
+
+def test_interruption_keeps_finished_fields(images, tmp_path):
+    out = tmp_path / "out"
+
+    def stop(done, total, what):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment_fields(find_records(images), out, SEGMENTER, progress=stop)
+    whole = segment_fields(find_records(images), out, SEGMENTER)
+    assert (whole.n_done, whole.n_kept) == (3, 2)
+    segment_fields(find_records(images), tmp_path / "at_once", SEGMENTER)
+    assert read_outputs(out) == read_outputs(tmp_path / "at_once")

@@ -1,0 +1,171 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from hpacells.core.cell_table import CELL_SCHEMA, FIELD_SCHEMA, VARIATION_SCHEMA
+from hpacells.core.errors import InputError, TableError
+from hpacells.core.locations import LOCATION_KEYS
+from hpacells.variation import scores
+from hpacells.variation.config import VariationConfig
+from hpacells.variation.scores import NEGATIVE_ONLY_KEY, score_variation, write_variation
+
+
+def cell(fov_id, cell_id, location, protein=10.0, status="ok"):
+    row = dict.fromkeys(CELL_SCHEMA.names, 0) | {f"p_{location}": 0.9, "touches_border": False}
+    reason = "debris" if status == "rejected" else None
+    return row | {
+        "fov_id": fov_id,
+        "cell_id": cell_id,
+        "status": status,
+        "reason": reason,
+        "protein_mean": protein,
+    }
+
+
+def field(fov_id, status="done", **known):
+    row = dict.fromkeys(FIELD_SCHEMA.names) | {"fov_id": fov_id, "status": status}
+    return row | dict.fromkeys(("width", "height", "n_ok", "n_border", "n_rejected"), 0) | known
+
+
+def tables():
+    """alike: 8 cells of one place; mixed: 4 + 4; few: 4 cells; failed: none."""
+    cells = [cell("alike", i, "cytosol") for i in range(1, 9)]
+    cells += [cell("few", i, "cytosol") for i in range(1, 5)]
+    cells += [cell("mixed", i, "cytosol", protein=0.0) for i in range(1, 5)]
+    cells += [cell("mixed", i, "nucleoli", protein=30.0) for i in range(5, 9)]
+    cells += [cell("mixed", 9, "negative", protein=0.0)]
+    cells += [cell("mixed", 10, "vesicles", 900.0, "rejected")]
+    cells += [cell("mixed", 11, "vesicles", 900.0, "border")]
+    fields = [
+        field("mixed", gene="G1", cell_line="U-2 OS"),
+        field("alike", gene="G1"),
+        field("few", gene="G2"),
+        field("failed", "failed", gene="G3"),
+    ]
+    return pa.Table.from_pylist(cells, CELL_SCHEMA), pa.Table.from_pylist(fields, FIELD_SCHEMA)
+
+
+def by_id(table):
+    return {(row["level"], row["id"]): row for row in table.to_pylist()}
+
+
+def test_a_drawn_run():
+    table = score_variation(*tables())
+    assert table.schema.equals(VARIATION_SCHEMA, check_metadata=False)
+    rows = by_id(table)
+    assert list(rows) == [
+        ("field", "alike"),
+        ("field", "few"),
+        ("field", "mixed"),
+        ("gene", "G1"),
+        ("gene", "G2"),
+        ("cell_line", "U-2 OS"),
+    ]
+    half = np.log(2) / np.log(18)
+    mixed, alike = rows["field", "mixed"], rows["field", "alike"]
+    assert (mixed["n_cells"], alike["n_cells"]) == (9, 8)
+    assert mixed["spatial_score"] == pytest.approx(half)
+    assert mixed["intensity_score"] == pytest.approx(5 / 9)
+    assert alike["spatial_score"] == pytest.approx(0)
+    assert alike["intensity_score"] == pytest.approx(0)
+    assert mixed["spatial_effect"] == pytest.approx(half / 2)
+    assert mixed["spatial_low"] <= mixed["spatial_score"] <= mixed["spatial_high"]
+    assert (mixed["spatial_p"], mixed["intensity_q"]) == (None, None)
+    assert json.loads(table.schema.metadata[NEGATIVE_ONLY_KEY])["negative_only_cells"] == 1
+
+
+def test_few_cells_have_a_count_and_no_score():
+    rows = by_id(score_variation(*tables()))
+    for key in (("field", "few"), ("gene", "G2")):
+        assert rows[key]["n_cells"] == 4
+        assert {v for k, v in rows[key].items() if k.startswith(("spatial", "inten"))} == {None}
+    cells, fields = tables()
+    rows = by_id(score_variation(cells, fields, VariationConfig(min_cells=4)))
+    assert rows["field", "few"]["spatial_score"] == pytest.approx(0)
+
+
+def test_a_gene_is_the_mean_of_its_fields_by_cells_not_their_cells_pooled():
+    rows = by_id(score_variation(*tables()))
+    gene = rows["gene", "G1"]
+    assert gene["n_cells"] == 17
+    assert gene["spatial_score"] == pytest.approx(rows["field", "mixed"]["spatial_score"] / 2)
+    assert gene["intensity_score"] == pytest.approx(5 / 9 * 9 / 17)
+    line = rows["cell_line", "U-2 OS"]
+    for name in ("spatial_score", "spatial_low", "intensity_high"):
+        assert line[name] == pytest.approx(rows["field", "mixed"][name])
+
+
+def test_a_black_field_has_no_intensity_score():
+    cells = pa.Table.from_pylist([cell("a", i, "cytosol", 0.0) for i in range(1, 8)], CELL_SCHEMA)
+    row = score_variation(cells, pa.Table.from_pylist([field("a")], FIELD_SCHEMA)).to_pylist()[0]
+    assert (row["intensity_score"], row["intensity_low"], row["intensity_effect"]) == (None,) * 3
+    assert row["spatial_score"] == pytest.approx(0)
+
+
+def test_a_run_without_cells_has_rows_without_scores():
+    cells, fields = tables()
+    table = score_variation(cells.slice(0, 0), fields)
+    assert set(table["n_cells"].to_pylist()) == {0}
+    assert table["spatial_score"].null_count == table.num_rows
+
+
+def random_run(seed=0, n_fields=12):
+    rng = np.random.default_rng(seed)
+    cells = []
+    for f in range(n_fields):
+        for i in range(1, int(rng.integers(6, 14))):
+            row = cell(f"f{f:02d}", i, LOCATION_KEYS[0], protein=float(rng.gamma(2, 9)))
+            row |= {f"p_{key}": float(rng.random()) for key in LOCATION_KEYS[:-1]}
+            cells.append(row)
+    fields = [field(f"f{f:02d}", gene=f"G{f % 3}") for f in range(n_fields)]
+    return pa.Table.from_pylist(cells, CELL_SCHEMA), pa.Table.from_pylist(fields, FIELD_SCHEMA)
+
+
+def test_a_field_scores_the_same_alone_and_whatever_its_batches(monkeypatch, tmp_path):
+    cells, fields = random_run()
+    whole = score_variation(cells, fields)
+    monkeypatch.setattr(scores, "_BATCH_ROWS", 7)
+    assert score_variation(cells, fields).equals(whole)
+    pq.write_table(cells, tmp_path / "cells.parquet", row_group_size=5)
+    pq.write_table(fields, tmp_path / "fields.parquet")
+    assert write_variation(tmp_path).equals(whole)
+    assert pq.read_table(tmp_path / "variation.parquet").equals(whole)
+    alone = cells.filter(pa.compute.equal(cells["fov_id"], "f03"))
+    row = by_id(score_variation(alone, fields.slice(3, 1)))["field", "f03"]
+    expected = by_id(whole)["field", "f03"]
+    assert {k: v for k, v in row.items() if "effect" not in k} == {
+        k: v for k, v in expected.items() if "effect" not in k
+    }
+
+
+def test_replicates_centre_on_the_score_and_depend_on_the_seed():
+    cells, fields = random_run(4)
+    first, second = (
+        by_id(score_variation(cells, fields, VariationConfig(seed=s, n_replicates=400)))
+        for s in (0, 1)
+    )
+    for key, row in first.items():
+        for kind in ("spatial", "intensity"):
+            assert row[f"{kind}_low"] < row[f"{kind}_score"] < row[f"{kind}_high"]
+            assert row[f"{kind}_score"] == second[key][f"{kind}_score"]
+            assert row[f"{kind}_low"] != second[key][f"{kind}_low"]
+
+
+def test_tables_that_do_not_fit_are_refused(tmp_path):
+    cells, fields = tables()
+    with pytest.raises(TableError, match="protein_mean missing"):
+        score_variation(cells.drop_columns("protein_mean"), fields)
+    with pytest.raises(TableError, match=r"fields table.*gene missing"):
+        score_variation(cells, fields.drop_columns("gene"))
+    with pytest.raises(TableError, match="field alike is not in the fields table"):
+        score_variation(cells, fields.slice(0, 1))
+    with pytest.raises(TableError, match="sorted by fov_id"):
+        score_variation(cells.sort_by([("fov_id", "descending")]), fields)
+    with pytest.raises(InputError, match=r"cells\.parquet: expected a run folder's table"):
+        write_variation(tmp_path)
+    with pytest.raises(ValidationError):
+        VariationConfig(min_cells=1)
