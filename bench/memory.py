@@ -109,7 +109,7 @@ def write_result(measured: dict[int, tuple[int, float]], options: argparse.Names
     ]
     path = ROOT / "bench" / "results" / "memory.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"rows": rows, "model": options.model, "seed": options.seed}
+    content = {"rows": rows, "model": Path(options.model).name, "seed": options.seed}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(rows, indent=2, ensure_ascii=False))
 

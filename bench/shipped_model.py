@@ -14,11 +14,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from hpacells.core.locations import LOCATIONS
-from hpacells.core.submission import encode_cells, format_predictions, write_submission
+from hpacells.core.submission import (
+    SubmissionRow,
+    encode_cells,
+    format_predictions,
+    write_submission,
+)
 from hpacells.crops.extract import extract_crops
 from hpacells.evaluate.bootstrap import bootstrap_map
-from hpacells.evaluate.strict import score_submission
+from hpacells.evaluate.matching import match_submission
+from hpacells.evaluate.strict import score_matches
 from hpacells.images.discover import discover_fields
 from hpacells.images.mask_files import read_masks
 from hpacells.images.read import read_field
@@ -71,7 +79,7 @@ def _with_true_masks(data: Path, out: Path, model_name: str) -> Path:
             )
             cells = measure_cells(fov, masks)
             ids = cells.table["cell_id"].to_pylist()
-            logits, embedding = session.run(*extract_crops(fov, masks, ids, model.spec.crop_spec))
+            logits, embedding = session.run(*extract_crops(fov, masks, ids, model.spec.crop_spec()))
             blend = score_field(logits, embedding, cells, model).blend
             texts = encode_cells(masks.cells)
             status = cells.table["status"].to_pylist()
@@ -81,16 +89,24 @@ def _with_true_masks(data: Path, out: Path, model_name: str) -> Path:
                 for location in LOCATIONS
                 if status[i] != "rejected"
             )
-            yield record.fov_id, fov.width, fov.height, format_predictions(triples)
+            yield SubmissionRow(record.fov_id, fov.width, fov.height, format_predictions(triples))
 
     write_submission(out, rows())
     return out
 
 
 def _score(truth: Path, submission: Path) -> dict[str, object]:
-    table = score_submission(truth, submission)
-    low, high, class_intervals = bootstrap_map(truth, submission, seed=0)
-    return {"map": table.mean, "low": low, "high": high, "ap": table.ap, "ap_95": class_intervals}
+    matches = match_submission(truth, submission)
+    table = score_matches(matches)
+    low, high = bootstrap_map(matches, np.random.default_rng(0))
+    ap = {location.class_id: table.find("ap", location.key) for location in LOCATIONS}
+    return {
+        "map": table.find("map").value,
+        "low": low,
+        "high": high,
+        "ap": {key: score.value for key, score in ap.items()},
+        "n_truths": {key: score.n_truths for key, score in ap.items()},
+    }
 
 
 def _report(results: dict[str, dict[str, object]], options: argparse.Namespace) -> None:

@@ -1,4 +1,5 @@
 import base64
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -116,7 +117,7 @@ BAD = {
     "runs short of the image": pack(b"522000"),
     "runs beyond the image": pack(b"5220009"),
     "another image's size": EMPTY_2048,
-    "a negative run": pack(bytes([48 + 22, 48 + 31, 48 + 1, 48 + 24])),
+    "a negative run": pack(bytes([48 + 10, 48 + 5, 48 + 9, 48 + 23])),  # 10, 5, 9, -4: sum 20
 }
 
 
@@ -136,6 +137,16 @@ def test_the_first_of_many_at_fault_is_named():
 def test_sizes_that_counts_cannot_hold_are_refused(height, width):
     with pytest.raises(TableError, match="expected an image"):
         decode(SMALL, height=height, width=width)
+
+
+def test_a_zip_bomb_is_not_unpacked_to_its_end():
+    text = pack(b"0" * 50_000_000)
+    tracemalloc.start()
+    with pytest.raises(TableError, match="unpacks to more than"):
+        decode(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 @from_pycocotools

@@ -101,6 +101,19 @@ def test_rejected_cells_count_only_where_they_match(tmp_path):
         assert scores.ap["0.50"] == pytest.approx(2 / 3)
 
 
+def test_a_rejected_cell_that_matches_nothing_is_no_merge_and_splits_nothing(tmp_path):
+    true = labels((1, 0, 10, 0, 4), (2, 0, 10, 4, 8), (3, 12, 20, 0, 20))
+    found = labels((1, 0, 10, 0, 14), (2, 12, 20, 0, 15), (3, 12, 20, 15, 20))
+    save(tmp_path / "run", a=found)
+    save(tmp_path / "t", a=true)
+    plain = score_masks(tmp_path / "run", tmp_path / "t")
+    assert (plain.merges, plain.splits) == (1, 1)
+    table = pa.table({"fov_id": ["a", "a"], "cell_id": [1, 3], "status": ["rejected"] * 2})
+    pq.write_table(table, tmp_path / "run" / "cells.parquet")
+    scores = score_masks(tmp_path / "run", tmp_path / "t")
+    assert (scores.merges, scores.splits, scores.n_found) == (0, 0, 1)
+
+
 def test_missing_partners_are_counted(tmp_path):
     cell = labels((1, 0, 10, 0, 10))
     found, true = save(tmp_path / "f", a=cell, only=cell), save(tmp_path / "t", a=cell, b=cell)

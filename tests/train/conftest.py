@@ -7,6 +7,8 @@ from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CellTable
 from hpacells.core.crop_spec import CropSpec
 from hpacells.crops.field_crops import FieldCrops, write_part
 from hpacells.crops.store import finish_store, part_path, prepare_store
+from hpacells.train.config import AugmentConfig, TrainConfig
+from hpacells.train.data import load_training_data
 
 SIDE = 24
 SPEC = CropSpec(SIDE, 0.8)
@@ -45,7 +47,7 @@ def draw_cell(rng, classes):
     return np.minimum(crop + noise * (body > 0), 255).astype(np.uint8), body > 0
 
 
-def make_store(folder, n_fields, *, seed=0, gene=True, n_cells=6):
+def _make_store(folder, n_fields, *, seed=0, gene=True, n_cells=6):
     """A store of obvious cells; each image has one or two of the classes 0, 7, 16."""
     rng = np.random.default_rng(seed)
     prepare_store(folder, SPEC, "drawn")
@@ -75,4 +77,30 @@ def make_store(folder, n_fields, *, seed=0, gene=True, n_cells=6):
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    return make_store(tmp_path_factory.mktemp("store"), 40)
+    return _make_store(tmp_path_factory.mktemp("store"), 40)
+
+
+@pytest.fixture(scope="session")
+def make_store():
+    return _make_store
+
+
+@pytest.fixture
+def data(store):
+    return load_training_data(store)
+
+
+@pytest.fixture
+def tiny_config():
+    """Learns the drawn cells in seconds."""
+    return TrainConfig(
+        backbone="hpa_nfnet_pico",
+        embedding_size=32,
+        crop_px=SIDE,
+        pixel_size_um=0.8,
+        bag_size=4,
+        epochs=2,
+        augment=AugmentConfig(shift_px=1, warp_share=0.1),
+        checkpoint_every=2,
+        val_fraction=0.2,
+    )

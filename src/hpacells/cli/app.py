@@ -105,6 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with DESIGN's codes: 0, 1, 2 or 130."""
     try:
         code = app(arguments, standalone_mode=False)
+        if code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt  # noqa: TRY301  said once, below
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted. Finished work is kept: the same command continues.", EXIT_INTERRUPTED)
     except typer.TyperException as error:

@@ -91,19 +91,20 @@ def match_submission(truth: Path, submission: Path) -> Matches:
         _check_sizes(true_rows[fov_id], found_rows[fov_id], truth, submission)
     images = tuple(sorted(true_rows.keys() | found_rows.keys()))
     n_truths = np.zeros((len(images), N_LOCATIONS), np.int64)
-    detections: list[_Scene] = []
-    hits = []
+    counts, classes, confidences, hits = [], [], [], []
     for i, fov_id in enumerate(images):
         found = _read_scene(found_rows.get(fov_id), submission)
         true = _read_scene(true_rows.get(fov_id), truth)
         n_truths[i] = np.bincount(true.class_id, minlength=N_LOCATIONS)
-        detections.append(found)
+        counts.append(found.mask.size)
+        classes.append(found.class_id)
+        confidences.append(found.confidence)
         hits.append(_match_scene(found, true))
     return Matches(
         images=images,
-        image=np.repeat(np.arange(len(images)), [scene.mask.size for scene in detections]),
-        class_id=_join([scene.class_id for scene in detections], np.int64),
-        confidence=_join([scene.confidence for scene in detections], np.float64),
+        image=np.repeat(np.arange(len(images)), counts),
+        class_id=_join(classes, np.int64),
+        confidence=_join(confidences, np.float64),
         is_true=_join(hits, np.bool_),
         n_truths=n_truths,
     )

@@ -6,6 +6,7 @@ structures saturate. Grey values are calibrated to the percentiles inside cells 
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +15,7 @@ from hpacells.simulate.texture import FloatImage, blur_um, smooth_noise
 
 __all__ = ["Exposure", "draw_exposure", "take_picture"]
 
+_GLOW_UM = 2.5
 _NOISE_PIXEL_UM = 0.08  # noise is stated at this pixel; larger pixels average over it
 _RANGES = {  # grey value of a bright structure (level 1), 8-bit scale
     Channel.MICROTUBULES: (140.0, 320.0),
@@ -34,6 +36,8 @@ class Exposure:
         Grey value (8-bit scale) of level 1.
     blur_um
         Standard deviation of the point spread.
+    glow
+        Share of light from out of focus, spread over a few µm.
     shot, read
         Noise: variance per grey value, standard deviation in grey values, at 0.08 µm.
     offset
@@ -42,6 +46,7 @@ class Exposure:
 
     gain: tuple[float, ...]
     blur_um: tuple[float, ...]
+    glow: tuple[float, ...]
     shot: tuple[float, ...]
     read: tuple[float, ...]
     offset: tuple[float, ...]
@@ -61,6 +66,10 @@ def draw_exposure(rng: np.random.Generator, *, negative: bool) -> Exposure:
     return Exposure(
         gain=tuple(gains),
         blur_um=tuple(float(sharp * rng.uniform(0.95, 1.15)) for _ in range(count)),
+        glow=tuple(
+            float(rng.uniform(0.0, 0.02 if channel is Channel.NUCLEUS else 0.12))
+            for channel in CHANNELS
+        ),
         shot=tuple(float(rng.uniform(0.4, 2.0)) for _ in range(count)),
         read=tuple(float(rng.uniform(0.4, 1.6)) for _ in range(count)),
         offset=tuple(float(rng.uniform(1.0, 4.0)) for _ in range(count)),
@@ -95,12 +104,16 @@ def take_picture(
     ndarray
         ``(C, H, W)`` uint8 or uint16.
     """
-    rows, columns = stains.shape[1:]
+    shape = (stains.shape[1], stains.shape[2])
     finer = min(1.0, _NOISE_PIXEL_UM / pixel_um)
-    light = 1 + 0.05 * smooth_noise((rows, columns), pixel_um, 90.0, rng=rng)
+    light = 1 + 0.05 * smooth_noise(shape, pixel_um, 90.0, rng=rng)
     kind = np.uint8 if max_value == 255 else np.uint16
     picture = np.empty(stains.shape, kind)
-    blurred = [blur_um(stains[k], exposure.blur_um[k], pixel_um) for k in range(len(CHANNELS))]
+    blurred = [
+        blur_um(stains[k], exposure.blur_um[k], pixel_um)
+        + np.float32(exposure.glow[k]) * _out_of_focus(stains[k], pixel_um)
+        for k in range(len(CHANNELS))
+    ]
     leaks = {Channel.ER: Channel.PROTEIN, Channel.PROTEIN: Channel.ER}
     for k, channel in enumerate(CHANNELS):
         grey = blurred[k] * np.float32(exposure.gain[k])
@@ -112,10 +125,20 @@ def take_picture(
         spread = grey * np.float32(exposure.shot[k] * finer**2)
         spread += np.float32((exposure.read[k] * finer) ** 2)
         np.sqrt(spread, out=spread)
-        spread *= rng.standard_normal((rows, columns), dtype=np.float32)
+        spread *= rng.standard_normal(shape, dtype=np.float32)
         grey += spread
         grey -= np.float32(exposure.offset[k])
         np.clip(grey, 0, 255, out=grey)
         grey *= np.float32(max_value / 255.0)
         picture[k] = np.rint(grey, out=grey).astype(kind)
     return picture
+
+
+def _out_of_focus(stain: FloatImage, pixel_um: float) -> FloatImage:
+    """Spread a stain over micrometres, on a coarser grid for speed."""
+    step = max(1, round(0.5 * _GLOW_UM / pixel_um))
+    size = (max(1, stain.shape[1] // step), max(1, stain.shape[0] // step))
+    coarse = cv2.resize(stain, size, interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), _GLOW_UM / (step * pixel_um))
+    wide = cv2.resize(coarse, stain.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return wide.astype(np.float32, copy=False)

@@ -172,7 +172,7 @@ def _make_fields(
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
-        min(workers, len(indices)), mp_context=context, initializer=_leave_interrupts_to_parent
+        min(workers, len(indices)), mp_context=context, initializer=_start_worker
     )
     try:
         waiting = [pool.submit(_make_field, out, config, seed, index) for index in indices]
@@ -182,8 +182,9 @@ def _make_fields(
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_parent() -> None:
-    """Let Ctrl-C end the parent only: a worker finishes its field."""
+def _start_worker() -> None:
+    """Let Ctrl-C end the parent only, a worker finishes its field; one thread per worker."""
+    cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

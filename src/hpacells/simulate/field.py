@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -118,7 +117,6 @@ def simulate_field(seed: int, index: int, config: SimulateConfig) -> SimulatedFi
         When a setting is out of its limits.
     """
     config.check(seed=seed)
-    cv2.setNumThreads(1)
     sample = draw_sample(seed, index, config.class_frequencies)
     rng = np.random.default_rng([seed, index, _FIELD_STREAM])
     layout = draw_layout(

@@ -118,7 +118,7 @@ def _draw_plan(
     size = {"G1": 0.88, "S": 1.03, "G2": 1.22}[phase]
     nucleus = line.nucleus_um2 * size * np.exp(rng.normal(0.0, 0.26))
     nucleus *= (area / (line.area_um2[1] * _GROWTH)) ** 0.3
-    nucleus = float(np.clip(nucleus, 45.0, 0.5 * area))
+    nucleus = float(np.clip(nucleus, 45.0, 0.52 * area))
     body = draw_body_outline(
         area, 1.0 + 0.93 * (ratio - 1.0), 0.95 * ragged, direction=direction, rng=rng
     )
@@ -149,7 +149,7 @@ def _draw_mitotic_plan(line: CellLine, direction: float, rng: np.random.Generato
     """Draw a rounded cell whose "nucleus" is its condensed chromatin; spindle along direction."""
     area = float(np.clip(0.4 * line.area_um2[1] * np.exp(rng.normal(0, 0.15)), 130.0, 480.0))
     body = draw_body_outline(
-        area, 1.0 + abs(rng.normal(0.08, 0.08)), 0.03, direction=direction, rng=rng
+        area, 1.0 + abs(rng.normal(0.08, 0.08)), 0.01, direction=direction, rng=rng
     )
     length = 0.62 * np.sqrt(area / np.pi) * 2
     thick = rng.uniform(2.2, 3.4)

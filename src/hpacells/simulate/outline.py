@@ -86,7 +86,7 @@ def draw_body_outline(
     for order in range(2, 8):
         height = rng.normal(0.0, 1.1 * raggedness / order**0.5)
         log_radius += height * np.cos(order * _ANGLES + rng.uniform(0, 2 * np.pi))
-    for _ in range(rng.poisson(9.0 * raggedness)):
+    for _ in range(rng.poisson(max(0.0, 9.0 * raggedness - 0.2))):
         along = direction + rng.choice([0.0, np.pi]) + rng.normal(0.0, 0.9)
         width = rng.uniform(0.10, 0.28)
         bend = np.angle(np.exp(1j * (_ANGLES - along)))

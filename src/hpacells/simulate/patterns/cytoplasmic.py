@@ -130,7 +130,7 @@ def aggresome(stained: StainedCell, rng: np.random.Generator) -> FloatImage:
     near = cell.in_cytoplasm * (cell.nucleus_depth_um > -2.5) * (cell.edge_um > 0.5 * radius)
     room = near if near.any() else cell.in_cytoplasm
     gap = np.hypot(rows - cell.centrosome[0], columns - cell.centrosome[1]) * cell.pixel_um
-    room = room * np.exp(-gap / 3.0).astype(np.float32)
+    room = room * np.exp(-np.square(gap / 3.5)).astype(np.float32)
     for scale in (1.0, 0.5) if rng.random() < 0.2 else (1.0,):
         place = cell.random_places(room.astype(np.float32), 1, rng)
         if len(place) == 0:

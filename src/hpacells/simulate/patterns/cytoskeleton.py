@@ -34,7 +34,7 @@ def intermediate_filaments(stained: StainedCell, rng: np.random.Generator) -> Fl
     )
     lines = draw_filaments(cell, paths, width_um=rng.uniform(0.3, 0.45), rng=rng, contrast=0.55)
     image = lines + 0.5 * blur_um(lines, 0.6, cell.pixel_um)
-    image = image * (1 - 0.7 * cell.in_nucleus) * (0.35 + 0.65 * cell.height)
+    image = image * (1 - 0.7 * cell.in_nucleus) * (0.35 + 0.65 * cell.height) * cell.body
     return to_unit(image.astype(np.float32), 97)
 
 

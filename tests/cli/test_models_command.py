@@ -1,0 +1,77 @@
+"""``hpacells models`` from the command line."""
+
+import pytest
+from typer.testing import CliRunner
+
+from hpacells.cli import models
+from hpacells.cli.app import main
+from hpacells.cli.models import app
+
+RUNNER = CliRunner()
+
+
+def run_main(arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["models", *arguments])
+    return stop.value.code
+
+
+@pytest.fixture
+def shipped(make_model_folder, monkeypatch):
+    """Two tiny models take the place of the shipped ones."""
+    folder = make_model_folder("nfnet-sim", description="good for tests").parent
+    make_model_folder("second", crop_px=32)
+    resolve = models.resolve_model
+    monkeypatch.setattr(models, "list_models", lambda: ["nfnet-sim", "second"])
+    monkeypatch.setattr(models, "resolve_model", lambda name: resolve(name, folder=folder))
+    return folder
+
+
+def test_help_ends_with_an_example():
+    result = RUNNER.invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert "Example: hpacells models verify nfnet-sim" in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["list"]])
+def test_models_are_listed_with_what_is_needed_to_choose(shipped, arguments):
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 0
+    for words in (
+        "nfnet-sim (default): good for tests",
+        "19 locations per cell, tiny",
+        "32 px at 0.64 µm, outside zero",
+        "MiB",
+        "CC0-1.0",
+        "second: for tests",
+    ):
+        assert words in result.output
+
+
+def test_verify_one_or_all(shipped):
+    assert "nfnet-sim-1@" in RUNNER.invoke(app, ["verify", "nfnet-sim"]).output
+    assert "second-1@" in RUNNER.invoke(app, ["verify"]).output
+    (shipped / "second" / "model.onnx").write_bytes(b"damaged")
+    assert RUNNER.invoke(app, ["verify", "nfnet-sim"]).exit_code == 0
+    assert "the file is damaged" in str(RUNNER.invoke(app, ["verify"]).exception)
+
+
+def test_a_folder_can_be_verified(tiny_model_folder, capsys):
+    assert run_main(["verify", str(tiny_model_folder)]) == 0
+    assert "model.onnx are whole" in capsys.readouterr().out
+
+
+def test_an_unknown_name_exits_2(capsys):
+    assert run_main(["verify", "nowhere"]) == 2
+    assert "'nowhere': expected a shipped model" in capsys.readouterr().err
+
+
+def test_no_model_says_how_to_get_one(monkeypatch):
+    monkeypatch.setattr(models, "list_models", list)
+    assert "Train one: hpacells train" in RUNNER.invoke(app, []).output
+
+
+@pytest.mark.parametrize("action", ["install", "remove"])
+def test_install_and_remove_are_not_here_yet(action, capsys):
+    assert run_main([action, "something"]) == 2
+    assert f"models {action}: this version only has" in capsys.readouterr().err

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from hpacells.core.errors import ConfigError
+from hpacells.train.config import TrainConfig, read_train_config
+
+
+def test_defaults_then_file_then_command_line(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("seed: 3\nepochs: 7\naugment:\n  noise: 0\n")
+    config = read_train_config(recipe, seed=5, epochs=None)
+    assert (config.seed, config.epochs, config.augment.noise) == (5, 7, 0)
+    assert config.bag_size == TrainConfig().bag_size
+    assert read_train_config(None) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 3", "epoch: Extra inputs"),
+        ("bag_size: 0", "bag_size"),
+        ("augment: {blur: 1}", r"augment\.blur"),
+        ("- 3", "key: value"),
+        ("a: [", "cannot be read"),
+        ("learning_rate: .nan", "learning_rate"),
+    ],
+)
+def test_a_bad_recipe_is_named(tmp_path, text, message):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_train_config(recipe)
+
+
+def test_a_missing_file_and_a_bad_option_are_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        read_train_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="options: seed"):
+        read_train_config(None, seed=-1)
+
+
+def test_the_recipes_in_the_repository_are_valid():
+    recipes = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+    assert recipes
+    for recipe in recipes:
+        assert "nfnet" in read_train_config(recipe).backbone
+
+
+def test_every_field_is_documented():
+    lines = Path(TrainConfig.__module__.replace(".", "/") + ".py")
+    source = (Path(__file__).parents[2] / "src" / lines).read_text().splitlines()
+    for i, line in enumerate(source):
+        is_field = line.startswith("    ") and not line.startswith("     ") and ": " in line
+        if is_field and " = " in line and line.split(":")[0].strip().isidentifier():
+            assert source[i + 1].strip().startswith('"""'), line

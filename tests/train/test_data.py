@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from hpacells.core.errors import InputError
+from hpacells.crops.store import finish_store
+from hpacells.train.bags import draw_epoch
+from hpacells.train.data import load_training_data, shuffle_targets
+from hpacells.train.split import split_fields, write_split
+
+
+def test_targets_and_cells_belong_to_their_fields(store, data):
+    assert data.n_fields == 40
+    for i, part in enumerate(store.fields()):
+        cells = slice(data.offsets[i], data.offsets[i + 1])
+        np.testing.assert_array_equal(data.crops[cells], part.crops)
+        named = np.flatnonzero(data.targets[i])
+        assert "|".join(map(str, named)) == part.metadata["image_labels"]
+    assert "Aggresome" in data.absent_locations()
+    assert "Cytosol" not in data.absent_locations()
+
+
+def test_fields_without_label_or_cells_are_left_out_and_counted(make_store, tmp_path, monkeypatch):
+    store = make_store(tmp_path / "s", 6)
+    rows = store.fields_table().to_pylist()
+    loaded = store.load()
+    rows[1]["image_labels"] = None
+    rows[2]["image_labels"] = ""
+    empty = loaded.field_of_cell != 4
+    changed = type(loaded)(
+        loaded.crops[empty],
+        loaded.cell_masks[empty],
+        loaded.field_of_cell[empty],
+        loaded.fields.from_pylist(rows, schema=loaded.fields.schema),
+    )
+    monkeypatch.setattr(type(store), "load", lambda self: changed)
+    data = load_training_data(store)
+    assert data.fov_ids == ("f000", "f003", "f005")
+    assert (data.n_unlabelled, data.n_without_cells, data.n_failed) == (2, 1, 0)
+    np.testing.assert_array_equal(
+        data.crops[data.offsets[1] :], loaded.crops[np.isin(loaded.field_of_cell, [3, 5])]
+    )
+
+
+def test_a_store_without_labelled_cells_is_refused(make_store, tmp_path):
+    folder = make_store(tmp_path / "s", 2).path
+    with pytest.raises(InputError, match="got 0 fields"):
+        load_training_data(finish_store(folder, [], []))
+
+
+def test_hash_follows_the_data(make_store, tmp_path, data):
+    one = load_training_data(make_store(tmp_path / "one", 4))
+    same = load_training_data(make_store(tmp_path / "same", 4))
+    other = load_training_data(make_store(tmp_path / "other", 4, seed=1))
+    assert one.data_hash == same.data_hash
+    assert len({one.data_hash, other.data_hash, data.data_hash}) == 3
+
+
+def test_shuffling_moves_labels_and_keeps_their_counts(data):
+    shuffled = shuffle_targets(data, np.random.default_rng(0))
+    assert not np.array_equal(shuffled.targets, data.targets)
+    np.testing.assert_array_equal(shuffled.targets.sum(0), data.targets.sum(0))
+
+
+def test_no_group_is_split_and_the_split_is_repeatable(data, tmp_path):
+    held_out = split_fields(data, 0.2, seed=1)
+    genes = np.array(data.groups)
+    assert data.group_kind == "gene"
+    assert not set(genes[held_out]) & set(genes[~held_out])
+    assert 2 <= held_out.sum() <= 16
+    np.testing.assert_array_equal(held_out, split_fields(data, 0.2, seed=1))
+    hashes = {write_split(tmp_path / f"{i}.csv", data, held_out) for i in range(2)}
+    assert len(hashes) == 1
+    lines = (tmp_path / "0.csv").read_text().splitlines()
+    assert lines[0] == "fov_id,gene,split"
+    assert sum(line.endswith(",val") for line in lines) == held_out.sum()
+
+
+def test_without_genes_fields_are_the_groups(make_store, tmp_path):
+    data = load_training_data(make_store(tmp_path / "s", 20, gene=False))
+    assert data.group_kind == "fov_id"
+    held_out = split_fields(data, 0.2, seed=0)
+    assert held_out.sum() == 4
+    write_split(tmp_path / "split.csv", data, held_out)
+    assert (tmp_path / "split.csv").read_text().startswith("fov_id,group,split")
+
+
+def test_nothing_is_held_out_when_not_asked_or_too_few(make_store, tmp_path, data):
+    assert not split_fields(data, 0.0, seed=0).any()
+    few = load_training_data(make_store(tmp_path / "s", 6))
+    assert not split_fields(few, 0.3, seed=0).any()
+
+
+def test_an_epoch_draws_every_field_once_and_only_its_cells(data):
+    rng = np.random.default_rng(0)
+    fields = np.arange(3, 40)
+    seen = []
+    for batch in draw_epoch(data, fields, bag_size=7, bags_per_batch=5, rng=rng):
+        for row, field in enumerate(batch.fields):
+            first, stop = data.offsets[field], data.offsets[field + 1]
+            cells = batch.cells[row][batch.cell_present[row]]
+            assert len(cells) == len(set(cells)) == min(7, stop - first)
+            assert ((cells >= first) & (cells < stop)).all()
+            assert (batch.cells[row][~batch.cell_present[row]] == 0).all()
+        seen.extend(batch.fields.tolist())
+    assert sorted(seen) == fields.tolist()

@@ -1,0 +1,106 @@
+import csv
+import json
+
+import pytest
+import torch
+
+from hpacells.core.errors import ConfigError, InputError, OutputError
+from hpacells.runtime.model_folder import load_model
+from hpacells.train.prepare import PreparedData
+from hpacells.train.run import train, train_on_store
+
+
+@pytest.fixture(scope="module")
+def trained(store, tmp_path_factory):
+    """One training of the drawn cells, long enough to learn them."""
+    from hpacells.train.config import AugmentConfig, TrainConfig
+
+    out = tmp_path_factory.mktemp("trained") / "model"
+    config = TrainConfig(
+        backbone="hpa_nfnet_pico",
+        embedding_size=32,
+        crop_px=24,
+        pixel_size_um=0.8,
+        bag_size=6,
+        epochs=14,
+        augment=AugmentConfig(shift_px=1, warp_share=0.1),
+        val_fraction=0.3,
+        validate_every=5,
+    )
+    summary = train_on_store(PreparedData(store), out, config, threads=1)
+    return out, config, summary
+
+
+def test_it_learns_an_obvious_pattern(trained):
+    _, _, summary = trained
+    assert summary.validation_mean_ap > 0.8  # chance is about 0.4
+    assert "Aggresome" in summary.absent_locations
+
+
+def test_the_folder_is_a_model_with_its_records(trained):
+    out, config, summary = trained
+    folder = load_model(out)
+    assert folder.spec == summary.spec
+    assert folder.spec.training.config == config.model_dump(mode="json")
+    with (out / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 15))
+    assert [i + 1 for i, row in enumerate(rows) if row["val_mean_ap"]] == [5, 10, 14]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 2
+    assert list((out / "logs").glob("events*"))
+    assert not (out / "checkpoint.pt").exists()
+    content = json.loads((out / "training.json").read_text())
+    counts = content["counts"]
+    assert counts["fields_train"] + counts["fields_val"] == 40
+    assert content["validation"]["ap"]["aggresome"] is None
+
+
+def test_asked_again_it_is_finished(trained, store):
+    out, config, summary = trained
+    before = (out / "model.json").read_bytes()
+    again = train_on_store(PreparedData(store), out, config)
+    assert again.already_done
+    assert again.counts == summary.counts
+    assert again.validation_mean_ap == summary.validation_mean_ap
+    assert (out / "model.json").read_bytes() == before
+
+
+def test_another_recipe_or_other_data_in_the_same_folder_is_refused(
+    trained, store, make_store, tmp_path
+):
+    out, config, _ = trained
+    other = config.model_copy(update={"seed": 9})
+    with pytest.raises(OutputError, match=r"other settings \(seed\)"):
+        train_on_store(PreparedData(store), out, other)
+    data = make_store(tmp_path / "s", 8)
+    with pytest.raises(OutputError, match="other data"):
+        train_on_store(PreparedData(data), out, config)
+
+
+def test_a_folder_with_somebodys_model_is_refused(store, tiny_config, tmp_path):
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(OutputError, match="holds a model"):
+        train_on_store(PreparedData(store), tmp_path, tiny_config)
+
+
+def test_shuffled_labels_teach_nothing(trained, store, tmp_path):
+    _, config, summary = trained
+    shuffled = config.model_copy(update={"shuffle_labels": True, "epochs": 5})
+    control = train_on_store(PreparedData(store), tmp_path / "m", shuffled, threads=1)
+    assert control.validation_mean_ap < summary.validation_mean_ap - 0.2
+
+
+def test_too_few_cells_and_bad_threads_are_named(make_store, tiny_config, tmp_path):
+    store = make_store(tmp_path / "s", 1, n_cells=2)
+    with pytest.raises(InputError, match=r"at least 4 cells \(bag_size\), got 2"):
+        train_on_store(PreparedData(store), tmp_path / "m", tiny_config)
+    before = torch.get_num_threads()
+    with pytest.raises(ConfigError, match="--threads"):
+        train_on_store(PreparedData(store), tmp_path / "m", tiny_config, threads=0)
+    assert torch.get_num_threads() == before
+
+
+def test_a_store_of_other_crops_is_refused(store, tiny_config, tmp_path):
+    other = tiny_config.model_copy(update={"crop_px": 32})
+    with pytest.raises(ConfigError, match="expected crops of 32 px"):
+        train(store.path, tmp_path / "m", other)
