@@ -81,10 +81,10 @@ def test_drawn_losses():
     assert float(softer.image) == pytest.approx(log2)
 
 
-def test_cells_of_a_small_bag_do_not_weigh_more_in_the_cell_loss():
-    logits = torch.zeros((2, 3, 1))
+def test_each_cell_has_its_own_image_s_label_and_the_same_weight():
+    logits = torch.ones((2, 3, 1))
     logits[0] = 2.0
-    present = torch.tensor([[True] * 3, [True, False, False]])
-    target = torch.zeros((2, 1))
+    present = torch.tensor([[True, False, False], [True] * 3])
+    target = torch.tensor([[0.0], [1.0]])
     loss = bag_loss(logits, present, target, pooling="mean", cell_weight=1.0)
-    assert float(loss.cell) == pytest.approx((3 * np.log1p(np.exp(2)) + np.log(2)) / 4)
+    assert float(loss.cell) == pytest.approx((np.log1p(np.exp(2)) + 3 * np.log1p(np.exp(-1))) / 4)

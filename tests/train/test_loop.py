@@ -11,14 +11,14 @@ from hpacells.train.split import split_fields
 from hpacells.train.validation import validate
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
 def run(data, config, path, *, kill_at=None):
     def progress(done, total, what):
         if done == kill_at:
-            raise Killed
+            raise KilledError
 
     held_out = split_fields(data, config.val_fraction, seed=config.seed)
     return train_classifier(data, held_out, config, checkpoint_path=path, progress=progress)
@@ -33,11 +33,11 @@ def uninterrupted(tmp_path_factory):
 def test_killed_and_continued_equals_uninterrupted(
     data, tiny_config, tmp_path, uninterrupted, kill_at
 ):
-    """Killed before the first checkpoint, within an epoch, in the second epoch."""
+    """KilledError before the first checkpoint, within an epoch, in the second epoch."""
     if not uninterrupted:
         uninterrupted["result"] = run(data, tiny_config, tmp_path / "whole.pt")
     whole = uninterrupted["result"]
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(data, tiny_config, tmp_path / "c.pt", kill_at=kill_at)
     assert (tmp_path / "c.pt").is_file() == (kill_at > 2)
     continued = run(data, tiny_config, tmp_path / "c.pt")
@@ -111,5 +111,7 @@ def test_checkpoints_hold_only_tensors_and_numbers(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04 broken"])
 def test_a_damaged_checkpoint_is_named(tmp_path, content):
     (tmp_path / "c.pt").write_bytes(content)
+    if not content:
+        torch.save({"epoch": 3}, tmp_path / "c.pt")  # whole, and something else
     with pytest.raises(OutputError, match=r"c\.pt: damaged"):
         read_checkpoint(tmp_path / "c.pt")

@@ -75,4 +75,4 @@ def side_by_side(
                 for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
                     yield in_flight.pop(future), future.result()
         finally:
-            pass
+            stop.set()

@@ -19,7 +19,7 @@ _GLOW_UM = 2.5
 _NOISE_PIXEL_UM = 0.08  # noise is stated at this pixel; larger pixels average over it
 _RANGES = {  # grey value of a bright structure (level 1), 8-bit scale
     Channel.MICROTUBULES: (140.0, 320.0),
-    Channel.PROTEIN: (85.0, 290.0),
+    Channel.PROTEIN: (85.0, 260.0),
     Channel.NUCLEUS: (85.0, 190.0),
     Channel.ER: (65.0, 185.0),
 }

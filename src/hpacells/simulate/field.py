@@ -183,7 +183,7 @@ def _paint(
         cell_rng = np.random.default_rng(own)
         stained = stain_cell(cell, cell_rng)
         bright = np.exp(cell_rng.normal(0.0, 0.22, len(CHANNELS)))
-        amount = float(np.exp(np.clip(cell_rng.normal(0.0, spread), -0.7, 0.7)))
+        amount = float(np.exp(np.clip(cell_rng.normal(0.0, spread), -0.6, 0.5)))
         protein = amount * draw_protein(stained, carried[cell.number], levels, seed=own)
         protein = protein + unspecific_staining(stained, unspecific, cell_rng)
         for channel, image in (

@@ -12,7 +12,7 @@ from hpacells.simulate.texture import FloatImage, smooth_noise
 __all__ = ["draw_image_levels", "draw_protein", "unspecific_staining"]
 
 _FAINTEST = 0.6
-_DIFFUSE_UNDER_DETAIL = 0.7
+_DIFFUSE_UNDER_DETAIL = 0.5
 
 
 def draw_image_levels(locations: Sequence[int], rng: np.random.Generator) -> dict[int, float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 
@@ -57,11 +58,10 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     """
     if not path.is_file():
         return None
+    damaged = f"{path}: damaged. Delete it: the training then starts again from its crops."
+    if not is_zipfile(path):
+        raise OutputError(damaged)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(**content)
-    except (UnpicklingError, RuntimeError, EOFError, TypeError, KeyError) as error:
-        raise OutputError(
-            f"{path}: damaged ({type(error).__name__}). Delete it: the training then starts again "
-            "from its crops."
-        ) from error
+        return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+    except (UnpicklingError, RuntimeError, TypeError) as error:
+        raise OutputError(damaged) from error

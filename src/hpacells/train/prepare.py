@@ -9,6 +9,7 @@ from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.provenance import hash_settings
+from hpacells.core.storage import output_lock
 from hpacells.crops.build import build_store
 from hpacells.crops.store import REQUEST_FILE, STORE_FILE, CropStore
 from hpacells.images.discover import discover_fields, find_train_csv
@@ -118,14 +119,15 @@ def prepare_data(
             f"{table}: names none of the {len(records)} fields in {data}. Its IDs must be the file "
             "names without '_<colour>'."
         )
-    store = build_store(
-        labelled,
-        out / "crops",
-        config.crop_spec(),
-        source=SegmentedMasks(get_segmenter(segmenter)),
-        workers=workers,
-        progress=progress,
-    )
+    with output_lock(out):
+        store = build_store(
+            labelled,
+            out / "crops",
+            config.crop_spec(),
+            source=SegmentedMasks(get_segmenter(segmenter)),
+            workers=workers,
+            progress=progress,
+        )
     return PreparedData(store, match.rows_without_field, match.fields_without_row)
 
 

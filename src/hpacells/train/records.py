@@ -36,9 +36,9 @@ class MetricsLog:
         with atomic_path(self._csv) as temporary:
             temporary.write_text(_as_csv(history), encoding="utf-8")
         if self._writer is None:
-            # a continued training writes from its checkpoint on; what a kill left is dropped
-            last = int(history[-1]["step"] or 0)
-            self._writer = SummaryWriter(str(self._logs), purge_step=last)
+            # a continued training logs its history again; what an earlier process wrote is dropped
+            first = int(history[0]["step"] or 0)
+            self._writer = SummaryWriter(str(self._logs), purge_step=first)
         for row in history:
             step = int(row["step"] or 0)
             earlier = self._logged.get(step, {})

@@ -1,0 +1,69 @@
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from hpacells.cli import train as command
+from hpacells.core.errors import ConfigError, MissingExtraError
+from hpacells.runtime.model_folder import load_model
+from hpacells.simulate.config import SimulateConfig
+from hpacells.simulate.dataset import write_dataset
+
+RECIPE = """
+backbone: hpa_nfnet_pico
+crop_px: 32
+pixel_size_um: 0.8
+embedding_size: 16
+epochs: 1
+bag_size: 2
+val_fraction: 0
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command.app, [str(argument) for argument in arguments])
+
+
+def test_a_dataset_becomes_a_model_without_truth(tmp_path, recipe):
+    dataset = tmp_path / "set"
+    write_dataset(dataset, SimulateConfig(size_px=768), fields=3, seed=5)
+    shutil.rmtree(dataset / "truth")
+    arguments = (dataset, tmp_path / "m", "--config", recipe, "--threads", 1, "--seed", 4)
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "No image has these locations" in result.output
+    assert load_model(tmp_path / "m").spec.training.seed == 4
+    again = invoke(*arguments)
+    assert "Finished before" in again.output
+
+
+def test_smoke_tries_a_recipe(tmp_path, recipe, monkeypatch):
+    monkeypatch.setattr(command, "_SMOKE_FIELDS", 2)
+    result = invoke("--smoke", "--config", recipe, "--threads", 1)
+    assert result.exit_code == 0, result.output
+    assert "The recipe works" in result.output
+
+
+def test_data_and_out_are_needed(tmp_path):
+    assert isinstance(invoke().exception, ConfigError)
+    assert isinstance(invoke(tmp_path).exception, ConfigError)
+
+
+def test_without_torch_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "torch" else name)
+    error = invoke("--smoke").exception
+    assert isinstance(error, MissingExtraError)
+    assert "pip install 'hpacells[train]'" in str(error)
+
+
+def test_help_ends_with_an_example():
+    result = invoke("--help")
+    assert result.exit_code == 0
+    assert "Example: hpacells train" in result.output
