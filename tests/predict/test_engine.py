@@ -135,6 +135,21 @@ def test_a_whole_cell_s_blend_mixes_its_own_and_the_image_s_score(run):
                 assert triple[1] == pytest.approx(0.7 * cell[name] + 0.3 * image, abs=1e-6)
 
 
+def test_run_json_is_written_after_all_else_and_its_lack_is_made_up_for(run, tmp_path):
+    def fail(out, provenance):
+        assert provenance["counts"]["done"] == 3
+        assert all((out / name).is_file() for name in TABLES)
+        assert not (out / "run.json").exists()
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run(finish=fail)
+    assert not (tmp_path / "out" / "run.json").exists()
+    summary = run()
+    assert (summary.n_new, summary.changed) == (0, True)
+    assert (tmp_path / "out" / "run.json").is_file()
+
+
 def test_metadata_and_labels_come_from_the_table(run, tmp_path, images):
     dataset = tmp_path / "dataset"
     shutil.copytree(images, dataset / "train")

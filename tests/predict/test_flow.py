@@ -38,7 +38,7 @@ def test_an_error_begins_no_further_item_and_stops_those_in_flight():
         if i == 0:
             raise OSError("full")
         try:
-            while True:
+            for _ in range(1000):
                 time.sleep(0.002)
                 stop.check()
         except Stopped:

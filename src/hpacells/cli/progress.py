@@ -50,14 +50,15 @@ def show_progress(title: str, unit: str = "fields") -> Iterator[ProgressCallback
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[what]}", style="dim"),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=None, rate="")
+        task = bar.add_task(title, total=None, rate="", what="")
         started = time.monotonic()
 
-        def update(done: int, total: int, what: str) -> None:  # noqa: ARG001
+        def update(done: int, total: int, what: str) -> None:
             rate = done / max(time.monotonic() - started, 1e-9)
-            bar.update(task, completed=done, total=total, rate=f"{rate:.2f}/s")
+            bar.update(task, completed=done, total=total, rate=f"{rate:.2f}/s", what=what)
 
         yield update
 
