@@ -6,7 +6,8 @@ folder as ``nfnet-sim``. Each step continues where a killed one stopped.
     python scripts/train_shipped.py --work scratch/shipped
 
 With ``--control`` the image labels are shuffled between fields before a short training: what is
-left is chance. The control is kept in the work folder and never installed.
+left is chance. The control uses the crops of the shipped model's training, so it comes after that;
+it is kept in the work folder and never installed.
 """
 
 import argparse
@@ -32,10 +33,11 @@ def main() -> None:
     options = parser.parse_args()
 
     data = options.work / "data"
-    _hpacells(
-        "simulate", data, "--fields", options.fields, "--seed", options.seed,
-        "--size", 768, "--pixel-size-um", 0.16, "--workers", options.workers,
-    )  # fmt: skip
+    if not (data / "train.csv").exists():  # written last, when every field is there
+        _hpacells(
+            "simulate", data, "--fields", options.fields, "--seed", options.seed,
+            "--size", 768, "--pixel-size-um", 0.16, "--workers", options.workers,
+        )  # fmt: skip
     for name in ("truth", "truth.csv"):
         path = data / name
         if path.is_dir():
@@ -44,8 +46,9 @@ def main() -> None:
 
     name = "control" if options.control else "shipped"
     model = options.work / name
+    source = options.work / "shipped" / "crops" if options.control else data
     _hpacells(
-        "train", data, model, "--config", ROOT / "configs" / f"{name}.yaml",
+        "train", source, model, "--config", ROOT / "configs" / f"{name}.yaml",
         "--workers", options.workers, "--threads", options.threads,
     )  # fmt: skip
     if options.control:

@@ -130,6 +130,10 @@ def run_folder(tmp_path):
         make_variation("ACTB", 6, 0.41, "gene"),
     ]
     folder = write_run(tmp_path / "run", fields, cells, variation)
-    provenance = {"model": {"name": "sim-nfnet", "hash": "abc"}, "segmenter": "watershed"}
+    provenance = {
+        "model_id": "sim-nfnet",
+        "model_description": "Taught by simulated fields.",
+        "segmenter": "watershed",
+    }
     (folder / "run.json").write_text(json.dumps(provenance), encoding="utf-8")
     return folder

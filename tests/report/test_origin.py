@@ -1,7 +1,7 @@
 import pytest
 
 from hpacells.core.errors import InputError
-from hpacells.report.origin import find_model_name, flatten_provenance, read_provenance
+from hpacells.report.origin import flatten_provenance, read_provenance
 
 
 def test_run_json_wins_over_settings_json(tmp_path):
@@ -17,21 +17,6 @@ def test_damaged_provenance_is_refused(tmp_path, text, message):
     (tmp_path / "run.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         read_provenance(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("content", "name"),
-    [
-        ({"model": "a"}, "a"),
-        ({"model": {"name": "b", "sha256": "x"}}, "b"),
-        ({"settings": {"model_id": "c@12"}}, "c@12"),
-        ({"models": [{"id": "d"}, {"id": "e"}]}, "d, e"),
-        ({"segmenter": "watershed"}, None),
-        ({}, None),
-    ],
-)
-def test_find_model_name(content, name):
-    assert find_model_name(content) == name
 
 
 def test_flatten_counts_what_is_long():

@@ -51,6 +51,7 @@ def test_the_page_says_what_is_in_the_run(run_folder):
     assert "3fields done" in page.text.replace("fields done3", "3fields done")
     for expected in (
         "sim-nfnet",
+        "(Taught by simulated fields)",
         "1 field of 4 failed",
         "No usable cell was found in 1 field.",
         "1 field with fewer than 5 ok cells",
@@ -98,8 +99,8 @@ def test_nothing_comes_from_elsewhere(run_folder):
 def test_provenance_may_be_handed_over_before_run_json_is_there(run_folder):
     (run_folder / "run.json").unlink()
     assert "has no run.json" in read_page(run_folder).text
-    text = read_page(run_folder, provenance={"model": {"name": "<b>given</b>"}}).text
-    assert "<b>given</b>" in text
+    text = read_page(run_folder, provenance={"model_id": "<b>given</b>"}).text
+    assert "by the model <b>given</b>." in text
     assert "has no run.json" not in text
 
 

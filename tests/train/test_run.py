@@ -27,6 +27,7 @@ def trained(store, tmp_path_factory):
         augment=AugmentConfig(shift_px=1, warp_share=0.1),
         val_fraction=0.3,
         validate_every=5,
+        pooling="top_mean",
     )
     summary = train_on_store(PreparedData(store), out, config, threads=1)
     return out, config, summary
@@ -43,6 +44,9 @@ def test_the_folder_is_a_model_with_its_records(trained):
     folder = load_model(out)
     assert folder.spec == summary.spec
     assert folder.spec.training.config == config.model_dump(mode="json")
+    # the default pooling was once written whatever the training had used
+    assert folder.spec.postprocessing.image_pooling == "top_mean"
+    assert folder.spec.postprocessing.negative == "product"
     with (out / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 21))

@@ -125,7 +125,7 @@ def _scan(folder: Path) -> dict[str, _Candidates]:
     """Group a folder's image files by field and stain."""
     found: dict[str, _Candidates] = defaultdict(dict)
     with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_file())
+        names = sorted(e.name for e in entries if not e.name.startswith(".") and _is_file(e))
     unwritable = [name for name in names if not _is_text(name)]
     if unwritable:
         raise InputError(
@@ -138,6 +138,13 @@ def _scan(folder: Path) -> dict[str, _Candidates]:
             channel = Channel(stain.group(2).lower())
             found[stain.group(1)].setdefault(channel, []).append((parts[1], name))
     return dict(found)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads in a circle is as good as missing
+        return False
 
 
 def _is_text(name: str) -> bool:

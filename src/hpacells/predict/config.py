@@ -55,6 +55,7 @@ def describe_settings(
         "hpacells": __version__,
         "images": settings.images,
         "model_id": model.model_id,
+        "model_description": model.spec.description,
         "model_sha256": sha256_file(model.path / SPEC_FILE),
         "segmenter": settings.segmenter,
         "segmenter_settings": segmenter.settings,

@@ -1,4 +1,4 @@
-"""Where a run came from, as the page tells it: the model in a sentence, settings as a short table.
+"""Where a run came from, as the page tells it: its settings as a short table.
 
 The content of ``run.json`` belongs to the stage that writes it; here it is read as any JSON object,
 and long lists (a hash per input) are counted, not shown.
@@ -10,12 +10,10 @@ from typing import Any
 
 from hpacells.core.errors import InputError
 
-__all__ = ["find_model_name", "flatten_provenance", "read_provenance"]
+__all__ = ["flatten_provenance", "read_provenance"]
 
 _FILES = ("run.json", "settings.json")
 _MAX_ITEMS = 24
-_MODEL_KEYS = ("model_id", "model", "models")
-_NAME_KEYS = ("model_id", "name", "id")
 
 
 def read_provenance(run_folder: Path) -> dict[str, Any]:
@@ -37,24 +35,6 @@ def read_provenance(run_folder: Path) -> dict[str, Any]:
                 raise InputError(f"{path}: expected a JSON object, got {type(content).__name__}")
             return content
     return {}
-
-
-def find_model_name(provenance: dict[str, Any]) -> str | None:
-    """Find the name of the model in what a run wrote; None when it says none."""
-    for key in _MODEL_KEYS:
-        value = provenance.get(key)
-        if isinstance(value, list):
-            names = [find_model_name({"model": item}) for item in value]
-            return ", ".join(name for name in names if name) or None
-        if isinstance(value, dict):
-            value = next((value[name] for name in _NAME_KEYS if name in value), None)
-        if isinstance(value, str) and value:
-            return value
-    for nested in provenance.values():
-        name = find_model_name(nested) if isinstance(nested, dict) else None
-        if name:
-            return name
-    return None
 
 
 def flatten_provenance(content: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from hpacells import __version__
 from hpacells.core.storage import atomic_path
 from hpacells.report.config import ReportSettings
 from hpacells.report.marks import rank_locations
-from hpacells.report.origin import find_model_name, flatten_provenance, read_provenance
+from hpacells.report.origin import flatten_provenance, read_provenance
 from hpacells.report.overview import RunOverview, read_overview
 from hpacells.report.palette import STYLES
 from hpacells.report.sections import iterate_sections
@@ -66,7 +66,8 @@ def write_report(
         overview=overview,
         settings=settings,
         sections=iterate_sections(run_folder, overview, settings),
-        model=find_model_name(origin),
+        model=origin.get("model_id"),
+        model_description=origin.get("model_description"),
         origin=flatten_provenance(origin) if origin else [],
         warnings=list(_list_warnings(overview, settings)),
         css=_read_raw(environment, "report.css"),

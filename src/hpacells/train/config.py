@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ConfigError
+from hpacells.runtime.model_folder import Postprocessing
 
 __all__ = ["AugmentConfig", "TrainConfig", "read_train_config"]
 
@@ -85,6 +86,10 @@ class TrainConfig(_Frozen):
     """Weight of the loss that gives every cell its image's label."""
     cell_positive_weight: float = Field(default=0.5, ge=0)
     """Weight, in that loss, of the classes that the label has: some cells lack them."""
+    postprocessing: Postprocessing = Postprocessing(negative="product")
+    """From the cells' probabilities to image and blend scores; its image pooling is replaced by
+    ``pooling``. Negative is derived from the other classes: an image's label says nothing of its
+    Negative cells, so the network's own answer to that class is taught wrongly."""
     augment: AugmentConfig = AugmentConfig()
     """Random changes of the crops."""
 

@@ -231,6 +231,7 @@ def _model_spec(config: TrainConfig, data: TrainingData, counts: dict[str, int])
         outside=config.outside,
         normalisation=NORMALISATION,
         embedding_size=config.embedding_size,
+        postprocessing=config.postprocessing.model_copy(update={"image_pooling": config.pooling}),
         training=Training(
             data_hash=data.data_hash,
             n_fields=counts["fields_train"],
