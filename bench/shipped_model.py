@@ -3,13 +3,14 @@
 200 fields of 1024² px at 0.08 µm, classes uniform over cells. *Found masks*: the whole main job,
 ``hpacells run``. *True masks*: the same model on the simulator's own masks, so the difference is
 what segmentation costs. The control is a model trained on shuffled image labels (give its folder by
-``--control``): what it reaches is chance. Intervals: 95 %, fields resampled.
+``--control``): what it reaches is chance. Intervals: 95 %, fields resampled, and beside that whole
+samples (fields that share their label).
 
 Prediction written down before the first measurement: found masks 0.60, true masks 0.70.
 """
 
 import argparse
-import json
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hpacells.core.locations import LOCATIONS
+from hpacells.core.storage import write_json
 from hpacells.core.submission import (
     SubmissionRow,
     encode_cells,
@@ -24,7 +26,7 @@ from hpacells.core.submission import (
     write_submission,
 )
 from hpacells.crops.extract import extract_crops
-from hpacells.evaluate.bootstrap import bootstrap_map
+from hpacells.evaluate.bootstrap import bootstrap_ap, bootstrap_map, interval
 from hpacells.evaluate.matching import match_submission
 from hpacells.evaluate.strict import score_matches
 from hpacells.images.discover import discover_fields
@@ -52,13 +54,12 @@ def main() -> None:
 
     data = options.work / "data"
     _hpacells("simulate", data, "--fields", options.fields, "--seed", options.seed, "--size", 1024)
-    truth = data / "truth.csv"
     found = _run(data, options.work / "found", options.model)
     true = _with_true_masks(data, options.work / "true_masks.csv", options.model)
-    results = {"found masks": _score(truth, found), "true masks": _score(truth, true)}
+    results = {"found masks": _score(data, found), "true masks": _score(data, true)}
     if options.control.is_dir():
         control = _run(data, options.work / "control", str(options.control))
-        results["shuffled labels, found masks"] = _score(truth, control)
+        results["shuffled labels, found masks"] = _score(data, control)
     _report(results, options)
 
 
@@ -95,45 +96,61 @@ def _with_true_masks(data: Path, out: Path, model_name: str) -> Path:
     return out
 
 
-def _score(truth: Path, submission: Path) -> dict[str, object]:
-    matches = match_submission(truth, submission)
+def _score(data: Path, submission: Path) -> dict[str, object]:
+    matches = match_submission(data / "truth.csv", submission)
     table = score_matches(matches)
-    low, high = bootstrap_map(matches, np.random.default_rng(0))
-    ap = {location.class_id: table.find("ap", location.key) for location in LOCATIONS}
+    with (data / "train.csv").open(encoding="utf-8") as file:
+        sample_of = {row["ID"]: row["antibody"] for row in csv.DictReader(file)}
+    replicates = bootstrap_ap(matches, np.random.default_rng(0))
     return {
         "map": table.find("map").value,
-        "low": low,
-        "high": high,
-        "ap": {key: score.value for key, score in ap.items()},
-        "n_truths": {key: score.n_truths for key, score in ap.items()},
+        "by_field": bootstrap_map(matches, np.random.default_rng(0)),
+        "by_sample": bootstrap_map(matches, np.random.default_rng(0), group_of=sample_of),
+        "classes": {
+            location.key: {
+                "ap": table.find("ap", location.key).value,
+                "by_field": interval(replicates[:, location.class_id]),
+                "n_truths": table.find("ap", location.key).n_truths,
+            }
+            for location in LOCATIONS
+        },
     }
 
 
 def _report(results: dict[str, dict[str, object]], options: argparse.Namespace) -> None:
     rows = []
     for what, score in results.items():
-        asked = f">= {ASKED_MAP}" if what == "found masks" else "reported"
-        met = score["map"] >= ASKED_MAP if what == "found masks" else None
+        judged = what == "found masks"
+        (low, high), (wide_low, wide_high) = score["by_field"], score["by_sample"]
         rows.append(
             {
                 "what": f"strict mAP, {what}",
-                "asked": asked,
-                "measured": f"{score['map']:.3f} ({score['low']:.3f}-{score['high']:.3f})",
-                "met": met,
+                "asked": f">= {ASKED_MAP:.2f}" if judged else "reported",
+                "measured": f"{score['map']:.3f} (fields {low:.3f}-{high:.3f}, "
+                f"samples {wide_low:.3f}-{wide_high:.3f})",
+                "met": score["map"] >= ASKED_MAP if judged else None,
             }
         )
     result = {"rows": rows, "fields": options.fields, "seed": options.seed, "scores": results}
-    path = ROOT / "bench" / "results" / "shipped_model.json"
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(ROOT / "bench" / "results" / "shipped_model.json", result)
     for row in rows:
         print(f"{row['what']}: {row['measured']} (asked {row['asked']})")
-    print(f"{'class':28s}" + "".join(f"{what:>30s}" for what in results))
+    print("| location | truths | " + " | ".join(f"AP, {what}" for what in results) + " |")
+    print("|---|---|" + "---|" * len(results))
     for location in LOCATIONS:
-        aps = [score["ap"].get(location.class_id) for score in results.values()]
+        classes = [score["classes"][location.key] for score in results.values()]
         print(
-            f"{location.title:28s}"
-            + "".join(f"{'-' if ap is None else f'{ap:.3f}':>30s}" for ap in aps)
+            f"| {location.title} | {classes[0]['n_truths']} | "
+            + " | ".join(_tell(each) for each in classes)
+            + " |"
         )
+
+
+def _tell(score: dict[str, object]) -> str:
+    if score["ap"] is None:
+        return "no truth"
+    low, high = score["by_field"]
+    return f"{score['ap']:.2f} ({low:.2f}-{high:.2f})"
 
 
 def _hpacells(*arguments: object) -> None:

@@ -37,7 +37,7 @@ def make_figure(run_folder: Path, fov_id: str) -> bytes:
         When the run folder lacks the field, its preview or its pixel size.
     """
     width_um = _find_width_um(run_folder, fov_id)
-    preview = run_folder / "previews" / f"{fov_id}.jpg"
+    preview = run_folder / "previews" / "composite" / f"{fov_id}.jpg"
     if not preview.is_file():
         raise InputError(f"{preview}: not there. The figure is made from the run's preview.")
     with Image.open(preview) as image:

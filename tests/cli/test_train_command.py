@@ -60,7 +60,7 @@ def test_without_torch_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "torch" else name)
     error = invoke("--smoke").exception
     assert isinstance(error, MissingExtraError)
-    assert "pip install 'hpacells[train]'" in str(error)
+    assert "pip install -c constraints.txt -e '.[train]'" in str(error)
 
 
 def test_help_ends_with_an_example():

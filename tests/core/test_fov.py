@@ -41,6 +41,14 @@ def test_ids_that_are_no_file_names(fov_id):
         FovRecord(fov_id, PATHS)
 
 
+@pytest.mark.parametrize("fov_id", ["x" * 201, "日" * 67, "a\nb", "a\x7f"])
+def test_ids_that_the_output_s_files_cannot_bear(fov_id):
+    # a long id ended a run when its masks were written; one with a line break was passed over
+    with pytest.raises(InputError, match="at most 200 bytes without control"):
+        FovRecord(fov_id, PATHS)
+    assert FovRecord("x" * 200, PATHS).fov_id == "x" * 200
+
+
 def test_all_four_stains_need_a_path():
     with pytest.raises(InputError, match=r"field a: no path for stain\(s\) green, yellow"):
         FovRecord("a", {c: PATHS[c] for c in (Channel.MICROTUBULES, Channel.NUCLEUS)})

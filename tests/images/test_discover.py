@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -160,3 +161,22 @@ def test_the_mosaics_need_a_pixel_size(real_data):
     assert all(record.image_locations for record in records)
     field = read_field(records[0])
     assert (field.height, field.width, field.pixel_size_um) == (1536, 1536, 0.16)
+
+
+def test_a_line_break_in_a_name_is_refused_not_passed_over(tmp_path, write_field):
+    write_field(tmp_path, "a\nb")
+    with pytest.raises(InputError, match="without control"):
+        discover_fields(tmp_path)
+
+
+def test_a_circle_of_links_and_a_pipe_fail_alone(tmp_path, write_field):
+    # the circle ended the command, the pipe made it wait for ever
+    for fov_id in ("circle", "pipe"):
+        write_field(tmp_path, fov_id, ".tif", red=None)
+    (tmp_path / "circle_red.tif").symlink_to("circle_red.tif")
+    os.mkfifo(tmp_path / "pipe_red.tif")
+    circle, pipe = discover_fields(tmp_path)
+    with pytest.raises(ImageError, match="circle_red"):
+        read_field(circle)
+    with pytest.raises(ImageError, match="expected a file, got a folder or a device"):
+        read_field(pipe)

@@ -170,7 +170,7 @@ def test_metadata_and_labels_come_from_the_table(run, tmp_path, images):
 
 def test_previews_are_small_pictures_of_the_field_s_shape(run):
     previews = run().out / "previews"
-    for name, ndim in (("field1.jpg", 3), ("field1_protein.jpg", 2)):
+    for name, ndim in (("composite/field1.jpg", 3), ("protein/field1.jpg", 2)):
         picture = cv2.imread(str(previews / name), cv2.IMREAD_UNCHANGED)
         assert picture.ndim == ndim
         assert picture.shape[:2] == (210, 130)

@@ -76,7 +76,8 @@ def make_variation(fov_id, n_cells, score, level="field"):
 def write_run(folder, fields, cells, variation=None):
     """Write tables with the core schemas, and the masks and previews of fields that have cells."""
     (folder / "masks").mkdir(parents=True, exist_ok=True)
-    (folder / "previews").mkdir(exist_ok=True)
+    for kind in ("composite", "protein"):
+        (folder / "previews" / kind).mkdir(parents=True, exist_ok=True)
     cells = sorted(cells, key=lambda row: (row["fov_id"], row["cell_id"]))
     fields = sorted(fields, key=lambda row: row["fov_id"])
     pq.write_table(pa.Table.from_pylist(fields, FIELD_SCHEMA), folder / "fields.parquet")
@@ -91,8 +92,8 @@ def write_run(folder, fields, cells, variation=None):
             rows, columns = np.indices(PREVIEW_SHAPE)
             grey = ((rows * 3 + columns * 2) % 256).astype(np.uint8)
             rgb = np.stack([grey, grey[::-1], grey[:, ::-1]], axis=-1)
-            _write(folder / "previews" / f"{field['fov_id']}.jpg", rgb)
-            _write(folder / "previews" / f"{field['fov_id']}_protein.jpg", grey)
+            _write(folder / "previews" / "composite" / f"{field['fov_id']}.jpg", rgb)
+            _write(folder / "previews" / "protein" / f"{field['fov_id']}.jpg", grey)
     return folder
 
 

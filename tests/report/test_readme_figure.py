@@ -41,6 +41,6 @@ def test_a_field_without_cells_is_refused(run_folder, script, fov_id):
 
 
 def test_a_missing_preview_is_refused(run_folder, script):
-    (run_folder / "previews" / "plain.jpg").unlink()
+    (run_folder / "previews" / "composite" / "plain.jpg").unlink()
     with pytest.raises(InputError, match="preview"):
         script.make_figure(run_folder, "plain")

@@ -36,8 +36,8 @@ def test_each_pictured_field_has_its_own_cells(run_folder, tables):
 
 
 def test_a_field_without_previews_keeps_its_outlines(run_folder):
-    (run_folder / "previews" / "plain.jpg").unlink()
-    (run_folder / "previews" / "plain_protein.jpg").write_bytes(b"damaged")
+    (run_folder / "previews" / "composite" / "plain.jpg").unlink()
+    (run_folder / "previews" / "protein" / "plain.jpg").write_bytes(b"damaged")
     plain = list_sections(run_folder)["plain"]
     assert (plain.composite, plain.protein) == ("", "")
     assert (plain.height_px, plain.width_px) == (120, 200)

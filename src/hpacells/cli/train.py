@@ -87,7 +87,7 @@ def _check_extra() -> None:
     if missing:
         raise MissingExtraError(
             f"hpacells train: expected {', '.join(missing)}, not installed here. "
-            "Install with: pip install 'hpacells[train]'"
+            "In the repository: pip install -c constraints.txt -e '.[train]'"
         )
 
 

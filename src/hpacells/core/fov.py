@@ -1,5 +1,7 @@
 """One field of view: where its files are, what is known of it, and its pixels."""
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -18,6 +20,10 @@ __all__ = ["DEFAULT_PIXEL_SIZE_UM", "METADATA_COLUMNS", "FieldOfView", "FovRecor
 DEFAULT_PIXEL_SIZE_UM = 0.08
 """Pixel size of full-resolution atlas PNG fields, in µm."""
 
+MAX_FOV_ID_BYTES = 200
+"""A file name has at most 255 bytes, and files made of a field add endings to its id."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 METADATA_COLUMNS = ("gene", "antibody", "cell_line", "plate", "well", "sample")
 """What a table may say of a field besides its labels; also attributes of ``FovRecord``."""
 
@@ -29,7 +35,8 @@ class FovRecord:
     Parameters
     ----------
     fov_id
-        File stem without the colour; not empty, without path separators.
+        File stem without the colour; not empty, without path separators and control characters,
+        at most ``MAX_FOV_ID_BYTES`` long.
     paths
         One file per stain, all four. A missing file is kept as a path that does not exist:
         reading it raises ``ImageError`` so that one bad field does not stop a run.
@@ -59,6 +66,11 @@ class FovRecord:
         ):
             raise InputError(
                 f"expected a field id without path separators, got {self.fov_id!r}. Rename it."
+            )
+        if len(os.fsencode(self.fov_id)) > MAX_FOV_ID_BYTES or _CONTROL.search(self.fov_id):
+            raise InputError(
+                f"expected a field id of at most {MAX_FOV_ID_BYTES} bytes without control "
+                f"characters (it names the masks), got {self.fov_id!r}. Rename it."
             )
         if set(self.paths) != set(CHANNELS):
             missing = [c.value for c in CHANNELS if c not in self.paths]

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from hpacells.core.errors import OutputError
 
-__all__ = ["atomic_path", "output_lock", "write_json"]
+__all__ = ["atomic_path", "output_lock", "remove_leftovers", "write_json"]
 
 
 @contextmanager
@@ -42,6 +42,12 @@ def write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of killed processes; to be called under the folder's lock."""
+    for leftover in folder.glob(".*.tmp*"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import InputError, OutputError
 from hpacells.core.fov import METADATA_COLUMNS
 from hpacells.core.provenance import installed_versions
-from hpacells.core.storage import atomic_path, write_json
+from hpacells.core.storage import atomic_path, remove_leftovers, write_json
 from hpacells.crops.field_crops import FieldCrops, read_part, read_part_tables
 
 __all__ = ["STORE_FIELD_SCHEMA", "CropStore", "LoadedCrops", "finish_store", "prepare_store"]
@@ -179,6 +179,8 @@ def prepare_store(folder: Path, spec: CropSpec, source: str) -> None:
     else:
         write_json(file, request)
     (folder / PARTS).mkdir(exist_ok=True)
+    for place in (folder, folder / PARTS):
+        remove_leftovers(place)
     (folder / STORE_FILE).unlink(missing_ok=True)
 
 

@@ -1,17 +1,20 @@
-"""Intervals of the mean average precision by drawing fields with replacement.
+"""Intervals of average precision by drawing fields, or groups of fields, with replacement.
 
-Fields are matched once; a replicate only reweights them. The fields are taken as independent:
-where several come from one well or antibody, the interval is too narrow.
+Fields are matched once; a replicate only reweights them. Fields that share a label (one well, one
+antibody) are not independent: draw those groups, or the interval is too narrow.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
+import numpy.typing as npt
 
 from hpacells.core.errors import ConfigError
 from hpacells.core.locations import N_LOCATIONS
 from hpacells.evaluate.average_precision import rank_detections, weighted_average_precision
 from hpacells.evaluate.matching import Matches
 
-__all__ = ["bootstrap_map"]
+__all__ = ["bootstrap_ap", "bootstrap_map", "interval"]
 
 _NUMBERS_AT_ONCE = 4_000_000
 
@@ -22,17 +25,14 @@ def bootstrap_map(
     *,
     n_replicates: int = 1000,
     level: float = 0.95,
+    group_of: Mapping[str, str] | None = None,
 ) -> tuple[float, float] | None:
-    """Interval of the mAP over fields.
+    """Interval of the mAP.
 
     Parameters
     ----------
-    matches
-        Of all fields.
-    rng
-        Draws the fields.
-    n_replicates
-        How many sets of fields are drawn.
+    matches, rng, n_replicates, group_of
+        As for ``bootstrap_ap``.
     level
         Share of replicates inside the interval.
 
@@ -47,15 +47,53 @@ def bootstrap_map(
     ConfigError
         When ``n_replicates`` is below 1 or ``level`` outside (0, 1).
     """
-    if n_replicates < 1 or not 0 < level < 1:
-        raise ConfigError(
-            f"expected at least one replicate and a level in (0, 1), got {n_replicates}, {level}"
-        )
-    n_images = len(matches.images)
-    if not n_images or not matches.n_truths.any():
-        return None
-    draws = rng.multinomial(n_images, np.full(n_images, 1 / n_images), n_replicates)
+    scores = bootstrap_ap(matches, rng, n_replicates=n_replicates, group_of=group_of)
+    defined = ~np.isnan(scores)
+    usable = defined.any(axis=1)
+    means = np.nansum(scores[usable], axis=1) / defined[usable].sum(axis=1)
+    return interval(means, level=level)
+
+
+def bootstrap_ap(
+    matches: Matches,
+    rng: np.random.Generator,
+    *,
+    n_replicates: int = 1000,
+    group_of: Mapping[str, str] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Average precision of every class in every replicate.
+
+    Parameters
+    ----------
+    matches
+        Of all fields.
+    rng
+        Draws the fields, or the groups.
+    n_replicates
+        How many sets are drawn.
+    group_of
+        Field id → group drawn as a whole (a sample, an antibody); a field without one stands for
+        itself. None: every field stands for itself.
+
+    Returns
+    -------
+    ndarray
+        ``(n_replicates, K)``; NaN where a replicate has no truth of the class.
+
+    Raises
+    ------
+    ConfigError
+        When ``n_replicates`` is below 1.
+    """
+    if n_replicates < 1:
+        raise ConfigError(f"expected at least one replicate, got {n_replicates}")
     scores = np.full((n_replicates, N_LOCATIONS), np.nan)
+    groups = [(group_of or {}).get(fov_id, fov_id) for fov_id in matches.images]
+    names, group = np.unique(groups, return_inverse=True)
+    if not len(names):
+        return scores
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), n_replicates)
+    draws = drawn[:, group]  # (replicates, images)
     for class_id in range(N_LOCATIONS):
         rows = np.flatnonzero(matches.class_id == class_id)
         is_true = matches.is_true[rows]
@@ -67,8 +105,21 @@ def bootstrap_map(
             part = slice(first, first + step)
             weights = draws[part][:, images].astype(np.float64)
             scores[part, class_id] = weighted_average_precision(hits, weights, n_truths[part])
-    defined = ~np.isnan(scores)
-    usable = defined.any(axis=1)
-    means = np.nansum(scores[usable], axis=1) / defined[usable].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return scores
+
+
+def interval(values: npt.NDArray[np.float64], *, level: float = 0.95) -> tuple[float, float] | None:
+    """Percentile interval of the replicates ``(n_replicates,)`` that are defined (not NaN).
+
+    Raises
+    ------
+    ConfigError
+        When ``level`` is outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ConfigError(f"expected a level in (0, 1), got {level}")
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return None
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

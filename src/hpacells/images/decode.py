@@ -11,6 +11,7 @@ Nothing here knows stains, fields or mask ids; grey values are never rescaled.
 import gzip
 import io
 import re
+import stat
 import struct
 import zlib
 from enum import StrEnum
@@ -102,6 +103,8 @@ def read_if_there(path: Path) -> bytes | None:
         When it is there and cannot be read.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
+            raise ImageError(f"{path}: expected a file, got a folder or a device. Replace it.")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -33,7 +33,9 @@ _EXPECTED = (
     "expected files <ID>_red, <ID>_green, <ID>_blue, <ID>_yellow (.png, .tif or .jpg), "
     "a dataset folder with train/, or a CSV manifest"
 )
-_STAIN = re.compile(rf"^(.+)_({'|'.join(channel.value for channel in CHANNELS)})$", re.IGNORECASE)
+_STAIN = re.compile(
+    rf"^(.+)_({'|'.join(channel.value for channel in CHANNELS)})$", re.IGNORECASE | re.DOTALL
+)
 _FORMATS = list(ImageFormat)
 
 _Candidates = dict[Channel, list[tuple[ImageFormat, str]]]

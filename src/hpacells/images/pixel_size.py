@@ -141,7 +141,8 @@ def _tiff_source(path: Path) -> Path | bytes:
 
 def _is_readable(record: FovRecord) -> bool:
     """Say whether all files are there and every TIFF among them has headers that can be read."""
-    if not all(os.access(path, os.R_OK) for path in record.paths.values()):
+    paths = record.paths.values()
+    if not all(path.is_file() and os.access(path, os.R_OK) for path in paths):
         return False
     try:
         for path in _tiff_paths(record):

@@ -34,7 +34,7 @@ from hpacells.images.mask_files import write_masks
 from hpacells.images.preview import composite_rgb, grey_preview
 from hpacells.images.read import digest_field, read_field_with_digest
 from hpacells.predict.parts import FieldPart, write_part
-from hpacells.predict.run_folder import MASKS, PREVIEWS
+from hpacells.predict.run_folder import COMPOSITE, MASKS, PREVIEWS, PROTEIN
 from hpacells.runtime.postprocess import score_field
 from hpacells.runtime.session import Session
 from hpacells.segment.measure import measure_cells
@@ -84,7 +84,7 @@ class FieldResult:
     masks
         Its cells and nuclei.
     previews
-        File name → JPEG.
+        Path in the folder of previews → JPEG.
     """
 
     part: FieldPart
@@ -201,8 +201,8 @@ def _draw_previews(fov: FieldOfView) -> dict[str, bytes]:
     composite = cv2.cvtColor(composite_rgb(fov, max_side=PREVIEW_SIDE_PX), cv2.COLOR_RGB2BGR)
     protein = grey_preview(fov, Channel.PROTEIN, max_side=PREVIEW_SIDE_PX)
     return {
-        f"{fov.fov_id}.jpg": _encode_jpeg(composite),
-        f"{fov.fov_id}_protein.jpg": _encode_jpeg(protein),
+        f"{COMPOSITE}/{fov.fov_id}.jpg": _encode_jpeg(composite),
+        f"{PROTEIN}/{fov.fov_id}.jpg": _encode_jpeg(protein),
     }
 
 

@@ -3,7 +3,8 @@
 ::
 
     OUT/settings.json            written first: what every later command must agree with
-    OUT/masks/, OUT/previews/    one pair of files a field
+    OUT/masks/                   one pair of files a field
+    OUT/previews/composite/, OUT/previews/protein/    one picture each a field
     OUT/parts/<fov_id>.*.parquet a finished field (``predict.parts``)
     OUT/*.parquet, submission.csv, report.html    made of the parts
     OUT/run.json                 written last: the folder is complete
@@ -14,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from hpacells.core.errors import OutputError
-from hpacells.core.storage import write_json
+from hpacells.core.storage import remove_leftovers, write_json
 
 __all__ = [
     "CELLS_FILE",
+    "COMPOSITE",
     "EMBEDDINGS_FILE",
     "FIELDS_FILE",
     "MASKS",
     "PARTS",
     "PREVIEWS",
+    "PROTEIN",
     "RUN_FILE",
     "SETTINGS_FILE",
     "SUBMISSION_FILE",
@@ -39,6 +42,8 @@ EMBEDDINGS_FILE = "embeddings.parquet"
 SUBMISSION_FILE = "submission.csv"
 MASKS = "masks"
 PREVIEWS = "previews"
+COMPOSITE = "composite"
+PROTEIN = "protein"
 PARTS = "parts"
 
 _ADVICE = "Choose another output folder."
@@ -93,10 +98,10 @@ def prepare_run_folder(out: Path, settings: dict[str, Any]) -> None:
     check_owner(out, settings)
     if not (out / SETTINGS_FILE).is_file():
         write_json(out / SETTINGS_FILE, settings)
-    for folder in (out, *(out / name for name in (MASKS, PREVIEWS, PARTS))):
-        folder.mkdir(exist_ok=True)
-        for leftover in folder.glob(".*.tmp*"):
-            leftover.unlink(missing_ok=True)
+    previews = [f"{PREVIEWS}/{kind}" for kind in (COMPOSITE, PROTEIN)]
+    for folder in (out, *(out / name for name in (MASKS, PARTS, *previews))):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
 
 
 def read_run(out: Path) -> dict[str, Any] | None:

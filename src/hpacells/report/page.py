@@ -37,8 +37,8 @@ def write_report(
     ----------
     run_folder
         With ``fields.parquet``, ``cells.parquet`` and ``masks/``; ``variation.parquet`` and
-        ``previews/<fov_id>.jpg``, ``<fov_id>_protein.jpg`` where made (a field without a preview
-        shows its outlines alone).
+        ``previews/composite/<fov_id>.jpg``, ``previews/protein/<fov_id>.jpg`` where made (a field
+        without a preview shows its outlines alone).
     provenance
         What ``run.json`` will hold; None: read ``run.json``, else ``settings.json``.
     settings

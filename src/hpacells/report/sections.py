@@ -119,8 +119,10 @@ def _make_section(
     settings: ReportSettings,
 ) -> FieldSection:
     previews = run_folder / "previews"
-    composite, shape = read_preview(previews / f"{row.fov_id}.jpg", settings.max_image_bytes)
-    protein, _ = read_preview(previews / f"{row.fov_id}_protein.jpg", settings.max_image_bytes)
+    composite, shape = read_preview(
+        previews / "composite" / f"{row.fov_id}.jpg", settings.max_image_bytes
+    )
+    protein, _ = read_preview(previews / "protein" / f"{row.fov_id}.jpg", settings.max_image_bytes)
     height_px, width_px = shape or _fit(row.height, row.width)
     cells = _list_cells(table, settings.min_score)
     ids = read_label_image(run_folder / "masks" / f"{row.fov_id}_cells.png")

@@ -125,17 +125,22 @@ def keep_inside(
         each nucleus that lies in its own cell.
     """
     whole = np.zeros_like(cells)
-    for cell_id, box in enumerate(ndimage.find_objects(cells), start=1):
-        if box is None:
-            continue
-        mask = (cells[box] == cell_id).astype(np.uint8)
-        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        filled = np.zeros_like(mask)
-        largest = max(outlines, key=lambda outline: (cv2.contourArea(outline), len(outline)))
-        cv2.drawContours(filled, [largest], -1, 1, cv2.FILLED)
-        take = (filled > 0) & ((cells[box] == cell_id) | (cells[box] == 0))
-        whole[box][take] = cell_id
+    boxes = {i: box for i, box in enumerate(ndimage.find_objects(cells), start=1) if box}
+    # the smallest box first: a hole of a cell that lies inside another cell is its own
+    for cell_id in sorted(boxes, key=lambda i: (_box_area(boxes[i]), i)):
+        box = boxes[cell_id]
+        n_parts, parts, stats, _ = cv2.connectedComponentsWithStats(
+            (cells[box] == cell_id).astype(np.uint8), connectivity=8
+        )
+        largest = 1 + int(stats[1:n_parts, cv2.CC_STAT_AREA].argmax())
+        own = parts.reshape(whole[box].shape) == largest
+        holes = ndimage.binary_fill_holes(own) & ~own
+        whole[box][own | (holes & (cells[box] == 0) & (whole[box] == 0))] = cell_id
     return whole, np.where(nuclei == whole, nuclei, 0).astype(np.int32)
+
+
+def _box_area(box: tuple[slice, ...]) -> int:
+    return int(np.prod([side.stop - side.start for side in box]))
 
 
 def renumber(

@@ -28,7 +28,7 @@ from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA, CellStat
 from hpacells.core.errors import ConfigError, ImageError, OutputError
 from hpacells.core.fov import METADATA_COLUMNS, FovRecord
 from hpacells.core.progress import ProgressCallback, silent
-from hpacells.core.storage import atomic_path, output_lock, write_json
+from hpacells.core.storage import atomic_path, output_lock, remove_leftovers, write_json
 from hpacells.images.mask_files import write_masks
 from hpacells.images.read import digest_field, read_field_with_digest
 from hpacells.segment.config import MeasureConfig
@@ -107,6 +107,8 @@ def segment_fields(
         raise ConfigError(f"--workers: expected 1 or more, got {workers}")
     with output_lock(out):
         _check_settings(out, segmenter)
+        for folder in (out, out / "masks", out / "parts"):
+            remove_leftovers(folder)
         failed: dict[str, str] = {}
         todo = []
         for record in records:
