@@ -31,6 +31,10 @@ def _run_raising(error, monkeypatch):
         (OSError(errno.ENOSPC, "No space left", "out/x"), 2, "error: out/x: the disk is full"),
         (PermissionError(errno.EACCES, "denied", "out"), 2, "error: out: no permission"),
         (OSError(errno.EROFS, "read-only", "out"), 2, "read-only"),
+        # these came with a traceback, a rename's with the temporary name
+        (IsADirectoryError(errno.EISDIR, "", ".a.tmp", None, "a"), 2, "error: a: expected a file"),
+        (FileExistsError(errno.EEXIST, "exists", "a"), 2, "error: a: expected a folder"),
+        (OSError(errno.ENAMETOOLONG, "long", "a"), 2, "error: a: the name is too long"),
         (typer.Exit(1), 1, ""),
         (typer.Exit(0), 0, ""),
     ],

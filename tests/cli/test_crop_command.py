@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from hpacells.cli.crop import MaskFiles, app
 from hpacells.core.channels import CHANNELS
-from hpacells.core.errors import ConfigError, InputError, OutputError
+from hpacells.core.errors import ImageError, InputError, ModelError, OutputError
 from hpacells.core.masks import CellMasks
 from hpacells.crops.store import CropStore
 from hpacells.images.mask_files import write_masks
@@ -70,10 +70,27 @@ def test_changed_masks_are_refused(folders):
 
 
 @pytest.mark.parametrize(
-    "options", [[], SIZE[:2], SIZE[2:], [*SIZE, "--model", "x"]], ids=["none", "px", "um", "both"]
+    ("options", "expected"),
+    [([], (32, 0.64)), (["--crop-px", "48"], (48, 0.64)), (SIZE[2:], (32, 0.3)), (SIZE, (32, 0.3))],
+    ids=["model", "px", "um", "both"],
 )
-def test_either_a_model_or_both_numbers(folders, options):
-    assert isinstance(invoke(folders, *options).exception, ConfigError)
+def test_numbers_go_before_the_model_s(folders, tiny_model_folder, options, expected):
+    result = invoke(folders, *options, "--model", str(tiny_model_folder))
+    assert result.exit_code == 0, result.output
+    spec = CropStore.open(folders / "out").spec
+    assert (spec.crop_px, spec.pixel_size_um) == expected
+
+
+def test_a_model_that_is_not_there_is_named_unless_it_is_not_needed(folders):
+    assert isinstance(invoke(folders, "--model", "ghost", *SIZE[:2]).exception, ModelError)
+    assert invoke(folders, "--model", "ghost", *SIZE).exit_code == 0
+
+
+def test_another_pixel_size_of_the_images_is_refused(folders):
+    invoke(folders, *SIZE, "--pixel-size-um", "0.1")
+    again = invoke(folders, *SIZE, "--pixel-size-um", "0.2")
+    assert isinstance(again.exception, OutputError)
+    assert "pixel size changed" in str(again.exception)
 
 
 def test_a_folder_without_masks_is_refused(folders):
@@ -88,6 +105,9 @@ def test_the_digest_follows_both_mask_files(folders):
     assert before == source.digest("b")
     (source.folder / "a_nuclei.png").write_bytes(b"other")
     assert source.digest("a") != before
+    (source.folder / "a_nuclei.png").unlink()
+    with pytest.raises(ImageError, match=r"expected the mask a_nuclei\.png"):
+        source.digest("a")
 
 
 def test_help_ends_with_an_example():

@@ -83,3 +83,11 @@ def test_a_bad_file_gives_one_message_and_exit_code_2(files, tmp_path, capsys):
     assert message.startswith("error: ")
     assert "submission.csv" in message
     assert message.count("\n") == 1
+
+
+def test_scores_cannot_be_written_over_a_folder(files, tmp_path, capsys):
+    # the whole submission was scored, then a traceback came
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *files, "--json", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "expected a file, there is a folder" in capsys.readouterr().err

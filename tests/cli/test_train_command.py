@@ -1,3 +1,4 @@
+import re
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ from hpacells.core.errors import ConfigError, MissingExtraError
 from hpacells.runtime.model_folder import load_model
 from hpacells.simulate.config import SimulateConfig
 from hpacells.simulate.dataset import write_dataset
+from hpacells.train.run import TrainSummary
 
 RECIPE = """
 backbone: hpa_nfnet_pico
@@ -51,6 +53,19 @@ def test_smoke_tries_a_recipe(tmp_path, recipe, monkeypatch):
     assert "The recipe works" in result.output
 
 
+@pytest.mark.parametrize(("kind", "told"), [("fov_id", True), ("gene", False)])
+def test_held_out_fields_without_groups_are_spoken_of(capsys, tiny_model_folder, kind, told):
+    counts = dict.fromkeys(
+        ("cells", "fields_train", "fields_val", "fields_failed", "fields_without_cells"), 3
+    )
+    counts["fields_unlabelled"] = 0
+    spec = load_model(tiny_model_folder).spec
+    command._tell(TrainSummary(spec, counts, 0.5, (), kind), tiny_model_folder)
+    output = capsys.readouterr().out
+    assert ("held out one by one" in output) == told
+    assert "image-level mean AP 0.500" in output
+
+
 def test_data_and_out_are_needed(tmp_path):
     assert isinstance(invoke().exception, ConfigError)
     assert isinstance(invoke(tmp_path).exception, ConfigError)
@@ -58,9 +73,9 @@ def test_data_and_out_are_needed(tmp_path):
 
 def test_without_torch_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "torch" else name)
-    error = invoke("--smoke").exception
-    assert isinstance(error, MissingExtraError)
-    assert "pip install -c constraints.txt -e '.[train]'" in str(error)
+    advice = "pip install -c constraints.txt -e '.[train]'"
+    with pytest.raises(MissingExtraError, match=f"torch, not .*{re.escape(advice)}"):
+        CliRunner().invoke(command.app, ["--smoke"], catch_exceptions=False)
 
 
 def test_help_ends_with_an_example():

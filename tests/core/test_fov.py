@@ -91,4 +91,14 @@ def test_values_above_full_scale_are_clipped_and_8_bits_left_alone():
     assert to_8bit(np.array([4095, 5000, 65535], np.uint16), 4095).tolist() == [255] * 3
     assert to_8bit(PIXELS, 255) is PIXELS
     field = FieldOfView("a", PIXELS.astype(np.uint16) * 257, 0.1, 65535)
-    np.testing.assert_array_equal(field.channel_8bit(Channel.ER), PIXELS[3])
+    np.testing.assert_array_equal(to_8bit(field.channel(Channel.ER), field.max_value), PIXELS[3])
+
+
+def test_metadata_are_the_columns_that_tables_fill():
+    known = FovRecord("a", PATHS, image_locations=(2, 16), gene="G").metadata()
+    assert known["gene"] == "G"
+    assert known["well"] is None
+    assert known["image_labels"] == "2|16"
+    unnamed = FovRecord("a", PATHS).metadata()
+    assert list(unnamed) == [*METADATA_COLUMNS, "image_labels"]
+    assert set(unnamed.values()) == {None}

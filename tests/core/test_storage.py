@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from hpacells.core.errors import OutputError
-from hpacells.core.storage import atomic_path, output_lock, write_json
+from hpacells.core.storage import atomic_path, output_lock, remove_leftovers, write_json
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -36,6 +36,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_with_the_file_s_name(tmp_path):
+    # writing to a full disk raises without a name: the message said "the disk is full", not where
+    with pytest.raises(OSError, match="full") as raised, atomic_path(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "full")
+    assert raised.value.filename == str(tmp_path / "a.txt")
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
+    for name in (".a.77.tmp.parquet", "a.parquet", ".lock"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "a.parquet"]
+    remove_leftovers(tmp_path / "none")
 
 
 def test_json_is_sorted_readable_and_never_nan(tmp_path):

@@ -53,7 +53,7 @@ def test_a_missing_image_fails_alone(records, tmp_path, drawn_masks):
     assert row["image_labels"] == "0|16"
 
 
-@pytest.mark.parametrize("what", ["image", "masks", "label"])
+@pytest.mark.parametrize("what", ["image", "masks", "label", "pixel size"])
 def test_changed_input_is_refused(records, tmp_path, what, drawn_masks):
     build_store(records, tmp_path / "s", SPEC, source=drawn_masks())
     source = drawn_masks(salt="other" if what == "masks" else "")
@@ -62,6 +62,8 @@ def test_changed_input_is_refused(records, tmp_path, what, drawn_masks):
         path.write_bytes(records[2].paths[Channel.ER].read_bytes())
     if what == "label":
         records[1] = replace(records[1], image_locations=(3,))
+    if what == "pixel size":  # crops of the old scale were once kept, and nothing said so
+        records[1] = replace(records[1], pixel_size_um=0.2)
     with pytest.raises(OutputError, match=r"field [ab]: .* changed"):
         build_store(records, tmp_path / "s", SPEC, source=source)
 

@@ -70,7 +70,7 @@ def test_unfinished_and_foreign_folders_are_not_opened(tmp_path):
     prepare_store(tmp_path / "s", SPEC, "drawn")
     with pytest.raises(InputError, match="unfinished"):
         CropStore.open(tmp_path / "s")
-    with pytest.raises(InputError, match="no one"):
+    with pytest.raises(InputError, match="this is none"):
         CropStore.open(tmp_path)
 
 
@@ -104,3 +104,35 @@ def test_crops_must_be_one_per_kept_cell(make_part):
     part = make_part("a")
     with pytest.raises(InputError, match="expected 2 crops"):
         FieldCrops("a", "d", (60, 90), 0.1, part.cells, part.crops[:1], part.cell_masks[:1])
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"fields": 3}', "\xff"])
+def test_a_damaged_manifest_is_named(tmp_path, make_part, make_store, content):
+    store = make_store(tmp_path / "s", [make_part("a")])
+    for name in ("store.json", "request.json"):
+        (store.path / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=r"store\.json: (damaged|not of a crop store)"):
+        CropStore.open(store.path)
+    with pytest.raises(InputError, match=r"request\.json: (damaged|not of a crop store)"):
+        prepare_store(store.path, SPEC, "drawn")
+
+
+def test_masks_of_an_odd_side_survive_packing(tmp_path, make_part):
+    """Masks are packed eight pixels to a byte: a side that eight does not divide stays whole."""
+    part = make_part("a")
+    side = 21
+    rng = np.random.default_rng(0)
+    odd = FieldCrops(
+        "a",
+        "d",
+        (60, 90),
+        0.1,
+        part.cells,
+        rng.integers(0, 256, (2, 4, side, side), dtype=np.uint8),
+        rng.random((2, side, side)) < 0.5,
+    )
+    write_part(tmp_path / "a.npz", odd)
+    back = read_part(tmp_path / "a.npz")
+    np.testing.assert_array_equal(back.cell_masks, odd.cell_masks)
+    np.testing.assert_array_equal(back.crops, odd.crops)
+    assert back.metadata == {}

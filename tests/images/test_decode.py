@@ -148,5 +148,5 @@ def test_a_zip_bomb_is_refused(monkeypatch):
 def test_missing_and_unreadable_files(tmp_path):
     with pytest.raises(ImageError, match="no such file"):
         read_bytes(tmp_path / "a.png")
-    with pytest.raises(ImageError, match="cannot be read"):
+    with pytest.raises(ImageError, match="expected a file, got a folder"):
         read_bytes(tmp_path)

@@ -176,7 +176,7 @@ def test_a_circle_of_links_and_a_pipe_fail_alone(tmp_path, write_field):
     (tmp_path / "circle_red.tif").symlink_to("circle_red.tif")
     os.mkfifo(tmp_path / "pipe_red.tif")
     circle, pipe = discover_fields(tmp_path)
-    with pytest.raises(ImageError, match="circle_red"):
+    with pytest.raises(ImageError, match=r"circle_red\.tif: cannot be read"):
         read_field(circle)
     with pytest.raises(ImageError, match="expected a file, got a folder or a device"):
         read_field(pipe)

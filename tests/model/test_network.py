@@ -72,3 +72,27 @@ def test_a_cell_alone_gets_what_it_gets_in_company():
     together = model(crops, masks)[0]
     alone = torch.cat([model(crops[i : i + 1], masks[i : i + 1])[0] for i in range(5)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_options_of_a_recipe_reach_the_backbone():
+    mean_only = build_backbone("hpa_nfnet_pico", global_pool="avg")
+    assert 2 * feature_size(mean_only, 32) == feature_size(build_backbone("hpa_nfnet_pico"), 32)
+    paths = {type(module).__name__ for module in build_backbone("hpa_nfnet_nano").modules()}
+    dropping = build_backbone("hpa_nfnet_nano", drop_path=0.2)
+    assert "DropPath" not in paths
+    assert "DropPath" in {type(module).__name__ for module in dropping.modules()}
+
+
+def test_a_new_network_says_that_most_classes_are_absent():
+    logits, _ = make_network()(*make_cells())
+    assert (logits.sigmoid() < 0.3).all()
+
+
+def test_dropout_acts_in_training_only():
+    model = CellClassifier("hpa_nfnet_pico", crop_px=32, dropout=0.5)
+    crops, masks = make_cells()
+    with torch.no_grad():
+        model.eval()
+        assert torch.equal(model(crops, masks)[0], model(crops, masks)[0])
+        model.train()
+        assert not torch.equal(model(crops, masks)[0], model(crops, masks)[0])

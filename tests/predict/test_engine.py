@@ -447,3 +447,13 @@ def test_opencv_s_threads_are_given_back(run):
     before = cv2.getNumThreads()
     run(threads=2)
     assert cv2.getNumThreads() == before
+
+
+def test_the_pictures_of_one_field_are_not_those_of_another(run, images):
+    # the protein of field "a" and the composite of field "a_protein" shared one file name
+    for colour in ("red", "green", "blue", "yellow"):
+        for source, fov_id in (("field0", "a"), ("field1", "a_protein")):
+            shutil.copy(images / f"{source}_{colour}.png", images / f"{fov_id}_{colour}.png")
+    previews = run().out / "previews"
+    assert cv2.imread(str(previews / "protein" / "a.jpg"), cv2.IMREAD_UNCHANGED).ndim == 2
+    assert cv2.imread(str(previews / "composite" / "a_protein.jpg")).shape[:2] == (210, 130)

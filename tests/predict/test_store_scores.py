@@ -89,11 +89,19 @@ def test_a_failed_field_of_the_store_stays_failed(make_store, model, tmp_path, i
     assert (row["status"], row["n_ok"], row["image_cytosol"]) == ("failed", 0, None)
 
 
-@pytest.mark.parametrize("other", [{"crop_px": 48}, {"pixel_size_um": 0.7}, {"outside": "keep"}])
+@pytest.mark.parametrize("other", [{"crop_px": 48}, {"pixel_size_um": 0.7}])
 def test_a_store_of_other_crops_is_refused(make_store, model, tmp_path, other):
-    with pytest.raises(ModelError, match=r"expects crops of 32 px at 0\.64 µm, outside zero"):
+    with pytest.raises(ModelError, match=r"expects crops of 32 px at 0\.64 µm"):
         predict_store(make_store(**other), tmp_path / "scores", model)
     assert not (tmp_path / "scores").exists()
+
+
+def test_what_was_said_of_the_outside_changes_no_score(make_store, model, tmp_path):
+    """A store keeps all pixels; one that said ``keep`` was once refused all the same."""
+    for outside in ("zero", "keep"):
+        predict_store(make_store("of_" + outside, outside=outside), tmp_path / outside, model)
+    tables = [pq.read_table(tmp_path / name / "cells.parquet") for name in ("zero", "keep")]
+    assert tables[0].equals(tables[1])
 
 
 def test_another_model_in_the_same_folder_is_refused(

@@ -80,6 +80,18 @@ def test_grey_values_are_on_the_8_bit_scale(max_value):
     assert row["protein_mean"] == 255
 
 
+def test_a_dim_16_bit_stain_is_not_rounded_away():
+    """Pixels were once rounded to 8 bits before they were summed: under half a grey value, 0."""
+    cells = np.zeros((6, 9), np.int32)
+    cells[2:4, 2:5] = 1
+    fov = make_field(6, 9, dtype=np.uint16, max_value=65535)
+    fov.pixels[1], fov.pixels[2] = 100, 50
+    (row,) = measure(fov, make_masks(cells, cells))
+    assert row["protein_mean"] == pytest.approx(100 / 257)
+    assert row["protein_total"] == pytest.approx(6 * 100 / 257)
+    assert row["dna_total"] == pytest.approx(6 * 50 / 257)
+
+
 def test_no_cells_give_no_rows():
     nothing = np.zeros((6, 9), np.int32)
     assert measure(make_field(6, 9), make_masks(nothing, nothing)) == []

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from hpacells.core.masks import CellMasks
 from hpacells.segment.resolution import WorkingScale, enlarge_ids, keep_inside, renumber
 
 
@@ -89,6 +90,22 @@ def test_keep_inside_takes_the_largest_part_and_fills_holes():
     np.testing.assert_array_equal(whole, expected)
     assert (inside > 0).sum() == 4
     assert set(inside[2:4, 6:8].ravel()) == {3}
+
+
+def test_a_cell_inside_another_keeps_its_own_holes_and_islands_go():
+    """The outer cell once took the inner one's hole, and had two parts: the field failed."""
+    ring = np.zeros((40, 50), np.int32)
+    ring[2:38, 2:48], ring[10:30, 10:40], ring[15:20, 18:25] = 2, 1, 0
+    island = ring.copy()
+    island[15:20, 18:25] = 2  # of the outer cell, cut off by the inner one
+    expected = ring.copy()
+    expected[15:20, 18:25] = 1
+    for cells in (ring, island):
+        for turned in (cells, np.where(cells > 0, 3 - cells, 0).astype(np.int32)):
+            whole, _ = keep_inside(turned, np.zeros_like(turned))
+            CellMasks(whole, np.zeros_like(whole), "drawn", 0.1)
+            np.testing.assert_array_equal(whole == turned[12, 12], expected == 1)
+            np.testing.assert_array_equal(whole == turned[3, 3], expected == 2)
 
 
 def test_ids_are_renumbered_in_reading_order():

@@ -148,3 +148,13 @@ def test_interruption_keeps_finished_fields(images, tmp_path):
     assert (whole.n_done, whole.n_kept) == (3, 2)
     segment_fields(find_records(images), tmp_path / "at_once", SEGMENTER)
     assert read_outputs(out) == read_outputs(tmp_path / "at_once")
+
+
+def test_what_a_killed_process_left_is_no_part(images, tmp_path):
+    # pathlib's "*.parquet" finds hidden files too: half a part was read as a finished field
+    out = tmp_path / "out"
+    segment_fields(find_records(images), out, SEGMENTER)
+    leftover = out / "parts" / ".a.77.tmp.parquet"
+    leftover.write_bytes(b"half")
+    assert segment_fields(find_records(images), out, SEGMENTER).n_done == 3
+    assert not leftover.exists()

@@ -126,6 +126,11 @@ def test_foreign_and_damaged_folders_are_refused(tmp_path):
     (tmp_path / "foreign" / "train").mkdir(parents=True)
     with pytest.raises(OutputError, match="another origin"):
         write_dataset(tmp_path / "foreign", TINY, fields=1, seed=1)
+    # a run folder was taken for a new dataset folder
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").touch()
+    with pytest.raises(OutputError, match=r"another origin \(run\.json\)"):
+        write_dataset(tmp_path / "run", TINY, fields=1, seed=1)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "simulate.json").write_text("{")
     with pytest.raises(OutputError, match="cannot be read"):

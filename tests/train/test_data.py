@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hpacells.core.errors import InputError
 from hpacells.crops.store import finish_store
 from hpacells.train.bags import draw_epoch
-from hpacells.train.data import load_training_data, shuffle_targets
+from hpacells.train.data import _group_fields, load_training_data, shuffle_targets
 from hpacells.train.split import split_fields, write_split
 
 
@@ -84,6 +86,21 @@ def test_without_genes_fields_are_the_groups(make_store, tmp_path):
     assert (tmp_path / "split.csv").read_text().startswith("fov_id,group,split")
 
 
+def test_fields_that_share_an_antibody_or_a_gene_are_one_group():
+    """Two antibodies of one gene once stood on both sides; one empty cell ungrouped all fields."""
+    rows = [
+        {"fov_id": "a", "antibody": "H2", "gene": "G1"},
+        {"fov_id": "b", "antibody": "H1", "gene": "G1"},
+        {"fov_id": "c", "antibody": "H1", "gene": None},
+        {"fov_id": "d", "antibody": None, "gene": "G2"},
+        {"fov_id": "e", "antibody": None, "gene": "G2"},
+        {"fov_id": "f", "antibody": None, "gene": ""},
+    ]
+    assert _group_fields(rows) == (("H1", "H1", "H1", "G2", "G2", "f"), "antibody")
+    assert _group_fields(rows[3:]) == (("G2", "G2", "f"), "gene")
+    assert _group_fields(rows[5:]) == (("f",), "fov_id")
+
+
 def test_nothing_is_held_out_when_not_asked_or_too_few(make_store, tmp_path, data):
     assert not split_fields(data, 0.0, seed=0).any()
     few = load_training_data(make_store(tmp_path / "s", 6))
@@ -103,3 +120,54 @@ def test_an_epoch_draws_every_field_once_and_only_its_cells(data):
             assert (batch.cells[row][~batch.cell_present[row]] == 0).all()
         seen.extend(batch.fields.tolist())
     assert sorted(seen) == fields.tolist()
+
+
+def test_an_epoch_follows_its_generator_and_epochs_differ(data):
+    def draw(seed):
+        batches = draw_epoch(
+            data,
+            np.arange(40),
+            bag_size=4,
+            bags_per_batch=8,
+            rng=np.random.default_rng([seed, 0]),
+        )
+        return np.concatenate([batch.cells for batch in batches])
+
+    np.testing.assert_array_equal(draw(1), draw(1))
+    assert not np.array_equal(draw(1), draw(2))
+    drawn = np.concatenate([draw(seed) for seed in range(12)])
+    assert set(drawn.ravel()) == set(range(len(data.crops)))  # no cell is left out for ever
+
+
+def test_every_class_with_groups_enough_is_on_both_sides(data):
+    for seed in range(4):
+        held_out = split_fields(data, 0.3, seed=seed)
+        assert 8 <= held_out.sum() <= 16  # about 6 of 20 genes, two fields each
+        for side in (held_out, ~held_out):
+            assert set(np.flatnonzero(data.targets[side].any(axis=0))) == {0, 7, 16}
+
+
+def test_shuffled_labels_are_one_of_the_images_own_sets(data):
+    """The control keeps each label whole: classes still stand together as they did."""
+    shuffled = shuffle_targets(data, np.random.default_rng(1))
+    wholes = {tuple(np.flatnonzero(row)) for row in data.targets}
+    assert {tuple(np.flatnonzero(row)) for row in shuffled.targets} == wholes
+    assert shuffled.groups == data.groups
+
+
+@pytest.mark.parametrize(("n", "share", "wanted"), [(30, 0.1, 3), (8, 0.1, 1)])
+def test_rare_locations_do_not_keep_a_share_from_being_held_out(data, n, share, wanted):
+    """The stratifier rounded each rare location's share to 0, and held out nothing at all."""
+    targets = np.zeros((n, data.targets.shape[1]), np.float32)
+    targets[np.arange(n), np.arange(n) // 2] = 1  # two groups a location
+    targets[0, 18] = 1  # and one that a single group has
+    few = replace(
+        data,
+        fov_ids=data.fov_ids[:n],
+        groups=tuple(f"G{i:02d}" for i in range(n)),
+        targets=targets,
+    )
+    held_out = split_fields(few, share, seed=0)
+    assert held_out.sum() == wanted
+    assert not held_out[0]
+    assert targets[~held_out].any(axis=0).sum() == targets.any(axis=0).sum()

@@ -6,7 +6,7 @@ import torch
 
 from hpacells.core.errors import ConfigError, OutputError
 from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from hpacells.train.loop import learning_rate_at, train_classifier
+from hpacells.train.loop import _Loop, learning_rate_at, train_classifier
 from hpacells.train.split import split_fields
 from hpacells.train.validation import validate
 
@@ -47,6 +47,56 @@ def test_killed_and_continued_equals_uninterrupted(
     assert [{k: v for k, v in row.items() if k not in timing} for row in continued.history] == [
         {k: v for k, v in row.items() if k not in timing} for row in whole.history
     ]
+
+
+def test_held_out_fields_influence_no_weight(data, tiny_config, tmp_path):
+    held_out = split_fields(data, 0.2, seed=0)
+    assert held_out.any()
+    cells = np.repeat(held_out, np.diff(data.offsets))
+    other = replace(
+        data,
+        crops=np.where(cells[:, None, None, None], 255 - data.crops, data.crops),
+        targets=np.where(held_out[:, None], 1 - data.targets, data.targets),
+    )
+    results = [
+        train_classifier(one, held_out, tiny_config, checkpoint_path=tmp_path / f"{i}.pt")
+        for i, one in enumerate((data, other))
+    ]
+    first, second = (result.model.state_dict() for result in results)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert results[0].validation.loss != results[1].validation.loss
+
+
+def test_the_last_layer_is_not_clipped_and_vectors_are_not_decayed(data, tiny_config):
+    loop = _Loop(data, split_fields(data, 0.2, seed=0), tiny_config)
+    head = {id(p) for p in loop.network.head.parameters()}
+    clipped = {id(p) for p in loop.clipped}
+    assert not head & clipped
+    assert head | clipped == {id(p) for p in loop.network.parameters()}
+    decayed, others = loop.optimizer.param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (tiny_config.weight_decay, 0.0)
+    names = {id(p): name for name, p in loop.network.named_parameters()}
+    kinds = ("bias", "gain", "attn.conv.weight", "attn_last.conv.weight")
+    assert all(names[id(p)].endswith(kinds) for p in others["params"])
+    assert not any(names[id(p)].endswith(("bias", "gain")) for p in decayed["params"])
+    assert len(decayed["params"]) + len(others["params"]) == len(names)
+
+
+def test_the_average_follows_the_weights_as_its_decay_says(data, tiny_config):
+    """With decay 0 it is the network; else it lags, by what the warm-up of the decay says."""
+    held_out = split_fields(data, 0.2, seed=0)
+    for decay in (0.0, 0.9):
+        loop = _Loop(data, held_out, tiny_config.model_copy(update={"ema_decay": decay}))
+        expected = None
+        for step, batch in enumerate(loop.rest_of_epoch()[:3], start=1):
+            loop.take_step(batch)
+            now = loop.network.head.weight.detach().clone()
+            warm = 1 - step ** (-2 / 3) if step > 1 else 0.0
+            share = min(decay, warm)
+            expected = now if expected is None else share * expected + (1 - share) * now
+        got = loop.average.module.head.weight
+        torch.testing.assert_close(got, expected)
+        assert torch.equal(got, now) == (decay == 0)
 
 
 def test_training_leaves_the_global_random_state_alone(data, tiny_config, tmp_path):

@@ -2,11 +2,14 @@ import shutil
 
 import pytest
 
-from hpacells.core.errors import InputError
+from hpacells.core.errors import ConfigError, InputError, OutputError
+from hpacells.segment.config import SegmentConfig
+from hpacells.segment.registry import get_segmenter
+from hpacells.segment.watershed import WatershedSegmenter
 from hpacells.simulate.config import SimulateConfig
 from hpacells.simulate.dataset import write_dataset
 from hpacells.train.config import TrainConfig
-from hpacells.train.prepare import prepare_data
+from hpacells.train.prepare import SegmentedMasks, prepare_data
 
 CONFIG = TrainConfig(crop_px=32, pixel_size_um=0.8)
 
@@ -55,3 +58,40 @@ def test_a_folder_without_labels_is_refused(dataset, tmp_path):
     (dataset / "train.csv").unlink()
     with pytest.raises(InputError, match=r"no train\.csv"):
         prepare_data(dataset, tmp_path / "m", CONFIG)
+
+
+def test_the_pixel_size_of_the_images_sets_what_a_crop_shows(dataset, tmp_path):
+    """The option goes before the table's column, and crops of another scale are not kept."""
+    as_stored = prepare_data(dataset, tmp_path / "m", CONFIG).store
+    assert set(as_stored.fields_table()["pixel_size_um"].to_pylist()) == {0.08}
+    coarser = prepare_data(dataset, tmp_path / "coarse", CONFIG, pixel_size_um=0.16).store
+    assert set(coarser.fields_table()["pixel_size_um"].to_pylist()) == {0.16}
+    with pytest.raises(OutputError, match="pixel size changed"):
+        prepare_data(dataset, tmp_path / "m", CONFIG, pixel_size_um=0.16)
+
+
+def test_a_store_left_unfinished_and_an_unknown_segmenter_are_refused(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="--segmenter"):
+        prepare_data(dataset, tmp_path / "m", CONFIG, segmenter="ghost")
+    prepared = prepare_data(dataset, tmp_path / "m", CONFIG)
+    (prepared.store.path / "store.json").unlink()
+    with pytest.raises(InputError, match="unfinished"):
+        prepare_data(prepared.store.path, tmp_path / "other", CONFIG)
+
+
+def test_the_name_of_the_masks_follows_the_segmenter_s_settings():
+    usual = SegmentedMasks(get_segmenter("watershed"))
+    other = SegmentedMasks(WatershedSegmenter(SegmentConfig(min_cell_um2=50)))
+    assert usual.name == SegmentedMasks(get_segmenter("watershed")).name
+    assert usual.name.split(":")[0] == other.name.split(":")[0] == "watershed"
+    assert usual.name != other.name
+
+
+def test_a_folder_of_something_else_is_refused(dataset, tmp_path):
+    # a training settled down in a run folder
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "run.json").touch()
+    with pytest.raises(OutputError, match=r"it holds run\.json"):
+        prepare_data(dataset, out, CONFIG)
+    assert [path.name for path in out.iterdir()] == ["run.json"]

@@ -6,9 +6,12 @@ import torch
 
 from hpacells.core.errors import ConfigError, InputError, OutputError
 from hpacells.runtime.model_folder import load_model
+from hpacells.train import run
 from hpacells.train.config import AugmentConfig, TrainConfig
+from hpacells.train.data import load_training_data
 from hpacells.train.prepare import PreparedData
 from hpacells.train.run import train, train_on_store
+from hpacells.train.split import split_fields
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,7 @@ def test_it_learns_an_obvious_pattern(trained):
     _, _, summary = trained
     assert summary.validation_mean_ap > 0.75  # chance is about 0.4
     assert "Aggresome" in summary.absent_locations
+    assert summary.group_kind == "gene"
 
 
 def test_the_folder_is_a_model_with_its_records(trained):
@@ -109,3 +113,45 @@ def test_a_store_of_other_crops_is_refused(store, tiny_config, tmp_path):
     other = tiny_config.model_copy(update={"crop_px": 32})
     with pytest.raises(ConfigError, match="expected crops of 32 px"):
         train(store.path, tmp_path / "m", other)
+
+
+def test_killed_before_the_export_it_continues_without_training_again(
+    store, tiny_config, tmp_path, monkeypatch
+):
+    config = tiny_config.model_copy(update={"epochs": 1})
+    export = run.export_model
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "export_model", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_store(PreparedData(store), tmp_path / "m", config, threads=1)
+    assert (tmp_path / "m" / "checkpoint.pt").is_file()
+    assert not (tmp_path / "m" / "model.json").exists()
+    monkeypatch.setattr(run, "export_model", export)
+    steps = []
+    summary = train_on_store(
+        PreparedData(store),
+        tmp_path / "m",
+        config,
+        threads=1,
+        progress=lambda done, total, what: steps.append(done),
+    )
+    assert steps == []
+    assert not summary.already_done
+    assert load_model(tmp_path / "m").spec == summary.spec
+    assert not (tmp_path / "m" / "checkpoint.pt").exists()
+
+
+def test_the_split_on_disk_is_the_one_that_was_used(trained, store):
+    out, config, summary = trained
+    data = load_training_data(store)
+    held_out = split_fields(data, config.val_fraction, seed=config.seed)
+    with (out / "split.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["split"] == "val" for row in rows] == held_out.tolist()
+    assert [row["fov_id"] for row in rows] == list(data.fov_ids)
+    genes = {side: {r["gene"] for r in rows if r["split"] == side} for side in ("train", "val")}
+    assert not genes["train"] & genes["val"]
+    assert summary.counts["fields_val"] == held_out.sum()

@@ -95,9 +95,14 @@ def cli(
 
 _OS_ADVICE = {
     errno.ENOSPC: "the disk is full. Free some space and run the same command again.",
+    errno.EDQUOT: "the disk quota is used up. Free some space and run the same command again.",
     errno.EACCES: "no permission. Choose another folder or change its rights.",
     errno.EPERM: "no permission. Choose another folder or change its rights.",
     errno.EROFS: "the file system is read-only. Choose another folder.",
+    errno.EISDIR: "expected a file, there is a folder. Choose another name.",
+    errno.EEXIST: "expected a folder, there is a file. Choose another name.",
+    errno.ENOTDIR: "expected a folder, there is a file. Choose another name.",
+    errno.ENAMETOOLONG: "the name is too long. Choose a shorter one.",
 }
 
 
@@ -117,7 +122,8 @@ def main(arguments: list[str] | None = None) -> None:
         advice = _OS_ADVICE.get(error.errno or 0)
         if advice is None:
             traceback.print_exc()
-        where = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 or error.filename  # of a rename, the name that was asked for
+        where = f"{name}: " if name else ""
         _fail(f"error: {where}{advice or error}", EXIT_ERROR)
     except Exception:  # noqa: BLE001  the last stop: anything unforeseen must exit 2
         traceback.print_exc()
@@ -129,8 +135,8 @@ def _explain(error: typer.TyperException) -> str:
     """Word a misused option or argument: name it and say where its help is."""
     describe = getattr(error, "format_message", None)
     context = getattr(error, "ctx", None)
-    message = describe() if describe else str(error)
-    return f"{message} See '{context.command_path} --help'." if context else message
+    message = (describe() if describe else str(error)).rstrip(".")
+    return f"{message}. See '{context.command_path} --help'." if context else message
 
 
 def _fail(message: str, code: int) -> NoReturn:

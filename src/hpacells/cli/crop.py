@@ -1,7 +1,6 @@
 """``hpacells crop``: images and masks to a crop store."""
 
-from dataclasses import dataclass
-from glob import escape
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from hpacells.cli.progress import show_progress
 from hpacells.core.cell_table import CellTable, FieldStatus
 from hpacells.core.crop_spec import CropSpec
-from hpacells.core.errors import ConfigError, ImageError, InputError
+from hpacells.core.errors import ImageError, InputError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
 from hpacells.core.provenance import sha256_bytes, sha256_file
@@ -19,9 +18,9 @@ from hpacells.core.storage import output_lock
 from hpacells.crops.build import build_store
 from hpacells.crops.store import CropStore
 from hpacells.images.discover import discover_fields
-from hpacells.images.mask_files import read_masks
+from hpacells.images.mask_files import find_mask, read_masks
 from hpacells.runtime.model_folder import load_model
-from hpacells.runtime.registry import resolve_model
+from hpacells.runtime.registry import DEFAULT_MODEL, resolve_model
 from hpacells.segment.measure import measure_cells
 
 __all__ = ["MaskFiles", "app"]
@@ -44,11 +43,7 @@ class MaskFiles:
 
     def digest(self, fov_id: str) -> str:
         """Hash the field's mask files."""
-        files = sorted(
-            path
-            for part in ("cells", "nuclei")
-            for path in self.folder.glob(f"{escape(fov_id)}_{part}.*")
-        )
+        files = [find_mask(self.folder, fov_id, part) for part in ("cells", "nuclei")]
         return sha256_bytes(" ".join(sha256_file(path) for path in files).encode())
 
     def __call__(self, fov: FieldOfView) -> tuple[CellMasks, CellTable]:
@@ -72,13 +67,13 @@ def crop(
     ],
     out: Annotated[Path, typer.Argument(help="Folder for the crop store.")],
     model: Annotated[
-        str | None, typer.Option(help="Crop as this model wants it: a name or a model folder.")
-    ] = None,
+        str, typer.Option(help="Crop as this model wants it: a name or a model folder.")
+    ] = DEFAULT_MODEL,
     crop_px: Annotated[
-        int | None, typer.Option(help="Instead of --model: side of a crop in pixels.")
+        int | None, typer.Option(help="Side of a crop in pixels, instead of the model's.")
     ] = None,
     crop_pixel_size_um: Annotated[
-        float | None, typer.Option(help="Instead of --model: µm per crop pixel.")
+        float | None, typer.Option(help="µm per crop pixel, instead of the model's.")
     ] = None,
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel of the images, where files don't say.")
@@ -87,10 +82,11 @@ def crop(
 ) -> None:
     """Cut out every cell that is not rejected, at one model's crop and pixel size.
 
+    --crop-px and --crop-pixel-size-um, for a model yet to be trained, go before the model's own.
     OUT becomes a crop store for 'hpacells predict', and for 'hpacells train' where the images
     have labels. Asked again, fields that are there are kept.
 
-    Example: hpacells crop images/ segmented/masks crops/ --crop-px 96 --crop-pixel-size-um 0.28
+    Example: hpacells crop images/ segmented/masks crops/ --model model/
     """
     spec = _choose_spec(model, crop_px, crop_pixel_size_um)
     source = MaskFiles(_find_masks(masks))
@@ -100,17 +96,16 @@ def crop(
     _tell(store, out)
 
 
-def _choose_spec(
-    model: str | None, crop_px: int | None, crop_pixel_size_um: float | None
-) -> CropSpec:
-    if model is not None and crop_px is None and crop_pixel_size_um is None:
-        return load_model(resolve_model(model)).spec.crop_spec()
-    if model is None and crop_px is not None and crop_pixel_size_um is not None:
+def _choose_spec(model: str, crop_px: int | None, crop_pixel_size_um: float | None) -> CropSpec:
+    """Take what is given, and the rest from the model; given both, no model is looked for."""
+    if crop_px is not None and crop_pixel_size_um is not None:
         return CropSpec(crop_px, crop_pixel_size_um)
-    raise ConfigError(
-        "expected either --model, or both --crop-px and --crop-pixel-size-um: the crops must be "
-        "those that a model was, or will be, trained on."
-    )
+    spec = load_model(resolve_model(model)).spec.crop_spec()
+    if crop_px is not None:
+        return replace(spec, crop_px=crop_px)
+    if crop_pixel_size_um is not None:
+        return replace(spec, pixel_size_um=crop_pixel_size_um)
+    return spec
 
 
 def _find_masks(folder: Path) -> Path:

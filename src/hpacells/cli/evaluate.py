@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpacells.core.errors import OutputError
 from hpacells.core.locations import LOCATIONS
 from hpacells.core.storage import write_json
 
@@ -40,6 +41,8 @@ def evaluate(
 
     Example: hpacells evaluate --masks RUN/masks DATA/truth
     """
+    if json is not None and json.is_dir():
+        raise OutputError(f"--json {json}: expected a file, there is a folder. Name a file in it.")
     # Imported here: the competition's score should not wait for the libraries of images.
     if masks:
         from hpacells.cli.progress import show_progress  # noqa: PLC0415

@@ -63,6 +63,8 @@ def train(
         return
     if data is None or out is None:
         raise ConfigError("expected DATA and OUT (a dataset folder and a new folder), or --smoke.")
+    if threads is not None and threads < 1:  # before the cells are cut
+        raise ConfigError(f"--threads: expected 1 or more, got {threads}")
     from hpacells.train.run import train_on_store  # noqa: PLC0415  needs the extra
 
     with show_progress("crop") as progress:
@@ -132,6 +134,11 @@ def _tell(summary: "TrainSummary", out: Path) -> None:
         "without label": counts["fields_unlabelled"],
     }
     left_out = ", ".join(f"{n} {what}" for what, n in skipped.items() if n)
+    if summary.group_kind == "fov_id" and counts["fields_val"]:
+        typer.echo(
+            "The table names no antibody or gene, so fields were held out one by one: near copies "
+            "of a field may stand on both sides, and the number below be too good."
+        )
     ap = summary.validation_mean_ap
     judged = "nothing held out" if ap is None else f"image-level mean AP {ap:.3f} on held-out ones"
     typer.echo(

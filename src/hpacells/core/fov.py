@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.errors import ImageError, InputError
+from hpacells.core.locations import format_class_ids
 
 __all__ = ["DEFAULT_PIXEL_SIZE_UM", "METADATA_COLUMNS", "FieldOfView", "FovRecord", "to_8bit"]
 
@@ -76,6 +77,14 @@ class FovRecord:
             missing = [c.value for c in CHANNELS if c not in self.paths]
             raise InputError(f"field {self.fov_id}: no path for stain(s) {', '.join(missing)}")
         object.__setattr__(self, "paths", MappingProxyType(dict(self.paths)))
+
+    def metadata(self) -> dict[str, str | None]:
+        """Give what tables say of the field, as columns: metadata, and ``image_labels`` as text."""
+        locations = self.image_locations
+        return {
+            **{name: getattr(self, name) for name in METADATA_COLUMNS},
+            "image_labels": None if locations is None else format_class_ids(locations),
+        }
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a read-only mapping does not pickle, and records travel to worker processes
@@ -145,10 +154,6 @@ class FieldOfView:
     def channel(self, channel: Channel) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         """Return one stain ``(H, W)``, a view in the stored dtype."""
         return self.pixels[channel.position]
-
-    def channel_8bit(self, channel: Channel) -> npt.NDArray[np.uint8]:
-        """Return one stain ``(H, W)`` on the 8-bit scale (255 = full scale, rounded)."""
-        return to_8bit(self.channel(channel), self.max_value)
 
 
 def to_8bit(

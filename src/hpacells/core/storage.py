@@ -26,13 +26,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        To write to. On an error it is removed and ``path`` stays as it was.
+        To write to. On an error it is removed and ``path`` stays as it was; an ``OSError`` that
+        names no file gets the name of ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:  # a full disk is told without a name
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

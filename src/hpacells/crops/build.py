@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from hpacells.core.cell_table import CellTable
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ConfigError, ImageError, OutputError
-from hpacells.core.fov import METADATA_COLUMNS, FieldOfView, FovRecord
-from hpacells.core.locations import format_class_ids
+from hpacells.core.fov import FieldOfView, FovRecord
+from hpacells.core.interrupts import children_ignore_interrupts
 from hpacells.core.masks import CellMasks
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.provenance import sha256_bytes
@@ -91,7 +91,7 @@ def build_store(
             if reason is None:
                 done.append(record.fov_id)
             else:
-                failures.append({**_metadata(record), "fov_id": record.fov_id, "reason": reason})
+                failures.append({**record.metadata(), "fov_id": record.fov_id, "reason": reason})
             progress(len(done) + len(failures), len(records), record.fov_id)
     return finish_store(out, done, failures)
 
@@ -111,11 +111,12 @@ def _field_results(
         return
     # spawned, not forked: the parent may hold threads of torch or OpenCV
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        tasks = {pool.submit(_make_part, r, out, spec, source): r for r in records}
+        with children_ignore_interrupts():  # processes are started here
+            tasks = {pool.submit(_make_part, r, out, spec, source): r for r in records}
         try:
             yield ((tasks[task], task.result()) for task in as_completed(tasks))
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
@@ -140,7 +141,7 @@ def _make_part(record: FovRecord, out: Path, spec: CropSpec, source: MaskSource)
         cells=cells,
         crops=crops,
         cell_masks=cell_masks,
-        metadata=_metadata(record),
+        metadata=record.metadata(),
     )
     write_part(path, part)
     return None
@@ -149,20 +150,14 @@ def _make_part(record: FovRecord, out: Path, spec: CropSpec, source: MaskSource)
 def _check_unchanged(path: Path, record: FovRecord, source: MaskSource) -> None:
     about, _ = read_part_tables(path)
     now = _combine(digest_field(record), source.digest(record.fov_id))
-    if (about["digest"], about["metadata"]) != (now, _metadata(record)):
+    same_scale = record.pixel_size_um in (None, about["pixel_size_um"])
+    if not same_scale or (about["digest"], about["metadata"]) != (now, record.metadata()):
+        what = "image, masks or labels" if same_scale else "pixel size"
         raise OutputError(
-            f"field {record.fov_id}: its image, masks or labels changed since its crops were made "
-            f"in {path.parent.parent}. Choose another output folder."
+            f"field {record.fov_id}: its {what} changed since its crops were made in "
+            f"{path.parent.parent}. Choose another output folder."
         )
 
 
 def _combine(image_digest: str, mask_digest: str) -> str:
     return sha256_bytes(f"{image_digest} {mask_digest}".encode()) if mask_digest else image_digest
-
-
-def _metadata(record: FovRecord) -> dict[str, str | None]:
-    locations = record.image_locations
-    return {
-        **{name: getattr(record, name) for name in METADATA_COLUMNS},
-        "image_labels": None if locations is None else format_class_ids(locations),
-    }

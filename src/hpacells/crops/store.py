@@ -107,16 +107,16 @@ class CropStore:
         Raises
         ------
         InputError
-            When the folder is not a store, or was left unfinished.
+            When the folder is not a store, was left unfinished, or its manifest is damaged.
         """
         file = path / STORE_FILE
         if not file.is_file():
-            state = "an unfinished" if (path / REQUEST_FILE).is_file() else "no"
+            state = "an unfinished one" if (path / REQUEST_FILE).is_file() else "none"
             raise InputError(
-                f"{path}: expected a crop store, this is {state} one (no {STORE_FILE}). "
+                f"{path}: expected a crop store, this is {state} (no {STORE_FILE}). "
                 "Make it with 'hpacells crop IMAGES MASKS OUT'."
             )
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = _read_json(file)
         return cls(path, CropSpec(**content["spec"]), content["counts"], content["source"])
 
     def cells_table(self) -> pa.Table:
@@ -162,11 +162,13 @@ def prepare_store(folder: Path, spec: CropSpec, source: str) -> None:
     ------
     OutputError
         When the folder holds a store of other crops or other masks, or something else.
+    InputError
+        When its request is damaged.
     """
     request = {"spec": asdict(spec), "source": source}
     file = folder / REQUEST_FILE
     if file.is_file():
-        earlier = json.loads(file.read_text(encoding="utf-8"))
+        earlier = _read_json(file)
         if earlier != request:
             raise OutputError(
                 f"{folder}: holds crops of {_describe(earlier)}, asked for {_describe(request)}. "
@@ -182,6 +184,17 @@ def prepare_store(folder: Path, spec: CropSpec, source: str) -> None:
     for place in (folder, folder / PARTS):
         remove_leftovers(place)
     (folder / STORE_FILE).unlink(missing_ok=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read what ``prepare_store`` or ``finish_store`` wrote."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}). Crop again into another folder.") from error
+    if not isinstance(content, dict) or not {"spec", "source"} <= content.keys():
+        raise InputError(f"{path}: not of a crop store. Crop again into another folder.")
+    return content
 
 
 def _describe(request: dict[str, Any]) -> str:
@@ -229,7 +242,7 @@ def finish_store(
     for name, table in (("cells", cells), ("fields", fields)):
         with atomic_path(folder / f"{name}.parquet") as temporary:
             pq.write_table(table, temporary)
-    request = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
+    request = _read_json(folder / REQUEST_FILE)
     counts = {
         "fields": len(rows),
         "failed": len(failures),

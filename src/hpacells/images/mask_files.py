@@ -16,7 +16,14 @@ from hpacells.core.masks import MAX_CELL_ID, CellMasks
 from hpacells.core.storage import atomic_path
 from hpacells.images.decode import ImageFormat, decode_image, format_of_name, read_bytes
 
-__all__ = ["mask_path", "read_label_image", "read_masks", "write_label_image", "write_masks"]
+__all__ = [
+    "find_mask",
+    "mask_path",
+    "read_label_image",
+    "read_masks",
+    "write_label_image",
+    "write_masks",
+]
 
 _SUFFIXES = (".png", ".tif", ".tiff")
 
@@ -127,14 +134,21 @@ def read_masks(
     ImageError
         A file is missing or not a mask, or the two do not fit each other.
     """
-    planes = [read_label_image(_find(folder, fov_id, part)) for part in ("cells", "nuclei")]
+    planes = [read_label_image(find_mask(folder, fov_id, part)) for part in ("cells", "nuclei")]
     try:
         return CellMasks(planes[0], planes[1], segmenter, pixel_size_um)
     except InputError as error:
         raise ImageError(f"masks of field {fov_id} in {folder}: {error}") from error
 
 
-def _find(folder: Path, fov_id: str, part: str) -> Path:
+def find_mask(folder: Path, fov_id: str, part: str) -> Path:
+    """Find the file that ``read_masks`` reads; ``part`` is ``cells`` or ``nuclei``.
+
+    Raises
+    ------
+    ImageError
+        There is none.
+    """
     for suffix in _SUFFIXES:
         path = folder / f"{fov_id}_{part}{suffix}"
         if path.is_file():

@@ -117,9 +117,11 @@ def default_pixel_size_um(record: FovRecord) -> float | None:
     if _formats(record) == {ImageFormat.PNG}:
         return DEFAULT_PIXEL_SIZE_UM
     for path in _tiff_paths(record):
+        if not path.is_file():  # nor is a pipe opened: that would wait for ever
+            continue
         try:
             size = tiff_pixel_size_um(_tiff_source(path))
-        except ImageError:  # missing or damaged: another stain may say it
+        except ImageError:  # damaged: another stain may say it
             continue
         if size is not None:
             return size

@@ -18,7 +18,7 @@ from hpacells.predict.run_folder import (
     SUBMISSION_FILE,
     read_run,
 )
-from hpacells.predict.tables import FailedField, TableCounts, record_metadata, write_tables
+from hpacells.predict.tables import FailedField, TableCounts, write_tables
 from hpacells.variation.scores import write_variation
 
 __all__ = ["FinishCallback", "RunSummary", "complete_run", "find_unchanged_run"]
@@ -142,4 +142,4 @@ def _list_failures(failures: Mapping[str, FailedField]) -> dict[str, str]:
 
 
 def _hash_metadata(records: Sequence[FovRecord]) -> str:
-    return hash_settings({record.fov_id: record_metadata(record) for record in records})
+    return hash_settings({record.fov_id: record.metadata() for record in records})

@@ -76,6 +76,10 @@ def check_owner(out: Path, settings: dict[str, Any]) -> None:
     if not isinstance(earlier, dict):
         raise OutputError(f"{path}: expected settings of a run. {_ADVICE}")
     asked = json.loads(json.dumps(settings))
+    if earlier.keys() != asked.keys():
+        raise OutputError(
+            f"{out}: made by another command, or another version of this one. {_ADVICE}"
+        )
     differing = [
         f"{key} (there {earlier.get(key)}, asked for {asked.get(key)})"
         for key in sorted({*earlier, *asked})

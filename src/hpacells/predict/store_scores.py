@@ -78,7 +78,7 @@ def predict_store(
     Raises
     ------
     ModelError
-        When the store's crops are of another size, scale or surrounding than the model's.
+        When the store's crops are of another size or scale than the model's.
     OutputError
         When ``out`` holds something else.
     """
@@ -99,13 +99,14 @@ def predict_store(
 
 
 def _check_spec(store: CropStore, model: ModelFolder) -> None:
-    wanted = model.spec.crop_spec()
-    if store.spec != wanted:
+    # what stands outside the cell is the network's affair: a store keeps it, and the mask
+    wanted, found = model.spec, store.spec
+    if (found.crop_px, found.pixel_size_um) != (wanted.crop_px, wanted.pixel_size_um):
         raise ModelError(
             f"{store.path}: model {model.model_id} expects crops of {wanted.crop_px} px at "
-            f"{wanted.pixel_size_um} µm, outside {wanted.outside}; the store holds "
-            f"{store.spec.crop_px} px at {store.spec.pixel_size_um} µm, outside "
-            f"{store.spec.outside}. Make another store: 'hpacells crop IMAGES MASKS OUT --model M'."
+            f"{wanted.pixel_size_um} µm; the store holds {found.crop_px} px at "
+            f"{found.pixel_size_um} µm. Make another store: 'hpacells crop IMAGES MASKS OUT "
+            "--model M'."
         )
 
 

@@ -21,8 +21,8 @@ from hpacells.core.cell_table import (
     CellStatus,
     FieldStatus,
 )
-from hpacells.core.fov import METADATA_COLUMNS, FovRecord
-from hpacells.core.locations import LOCATION_KEYS, format_class_ids
+from hpacells.core.fov import FovRecord
+from hpacells.core.locations import LOCATION_KEYS
 from hpacells.core.submission import SubmissionRow, write_submission
 from hpacells.predict.parquet_rows import ParquetRows
 from hpacells.predict.parts import read_part
@@ -33,7 +33,7 @@ from hpacells.predict.run_folder import (
     SUBMISSION_FILE,
 )
 
-__all__ = ["FailedField", "TableCounts", "record_metadata", "write_tables"]
+__all__ = ["FailedField", "TableCounts", "write_tables"]
 
 
 @dataclass
@@ -130,7 +130,7 @@ def write_tables(
                     submitted = SubmissionRow(
                         record.fov_id, row["width"], row["height"], row["predictions"]
                     )
-                field_rows.add(_field_table({**row, **record_metadata(record)}))
+                field_rows.add(_field_table({**row, **record.metadata()}))
                 yield submitted
 
         write_submission(out / SUBMISSION_FILE, pass_on())
@@ -141,15 +141,6 @@ _FAILED: Mapping[str, Any] = {
     "status": FieldStatus.FAILED.value,
     **dict.fromkeys(("width", "height", "n_ok", "n_border", "n_rejected"), 0),
 }
-
-
-def record_metadata(record: FovRecord) -> dict[str, str | None]:
-    """Give the columns of ``fields.parquet`` that come from the input's table, not its pixels."""
-    locations = record.image_locations
-    return {
-        **{name: getattr(record, name) for name in METADATA_COLUMNS},
-        "image_labels": None if locations is None else format_class_ids(locations),
-    }
 
 
 def _field_table(row: Mapping[str, Any]) -> pa.Table:

@@ -5,6 +5,8 @@ frame (``segment.frame`` says how that is estimated), *border* when it touches t
 and *ok* in all other cases. Rejected cells keep their mask ids and their rows.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -56,8 +58,10 @@ def measure_cells(
         )
     config = config or MeasureConfig()
     pixel_um2 = fov.pixel_size_um**2
-    cell_px, protein = _count_and_sum(masks.cells, fov.channel_8bit(Channel.PROTEIN))
-    nucleus_px, dna = _count_and_sum(masks.nuclei, fov.channel_8bit(Channel.NUCLEUS))
+    to_8bit_scale = 255 / fov.max_value  # of the sums: rounding each pixel would lose dim stains
+    cell_px, protein = _count_and_sum(masks.cells, fov.channel(Channel.PROTEIN))
+    nucleus_px, dna = _count_and_sum(masks.nuclei, fov.channel(Channel.NUCLEUS))
+    protein, dna = protein * to_8bit_scale, dna * to_8bit_scale
     ids = np.flatnonzero(cell_px)
     nucleus_px, dna = _pad_to(nucleus_px, len(cell_px)), _pad_to(dna, len(cell_px))
     boxes = _boxes(masks.cells, ids)
@@ -84,17 +88,18 @@ def measure_cells(
 
 
 def _count_and_sum(
-    ids: npt.NDArray[np.int32], grey: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    ids: npt.NDArray[np.int32], grey: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Count the pixels of every id and sum their grey values, exactly; position = id, [0] = 0."""
-    inside = np.flatnonzero(ids.ravel())
+    inside = np.flatnonzero(ids)
+    owners = ids.ravel()[inside]
     n = int(ids.max(initial=0)) + 1
-    pairs = ids.ravel()[inside].astype(np.int64) * 256 + grey.ravel()[inside]
-    counts = np.bincount(pairs, minlength=n * 256).reshape(n, 256)
-    return counts.sum(axis=1), counts @ np.arange(256)
+    # sums of whole numbers below 2**53 are exact in float64, in any order
+    sums = np.bincount(owners, grey.ravel()[inside], n).astype(np.float64)
+    return np.bincount(owners, minlength=n), sums
 
 
-def _pad_to(values: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
+def _pad_to(values: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
     return np.pad(values, (0, length - len(values)))
 
 

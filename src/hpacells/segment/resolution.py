@@ -125,18 +125,30 @@ def keep_inside(
         each nucleus that lies in its own cell.
     """
     whole = np.zeros_like(cells)
-    boxes = {i: box for i, box in enumerate(ndimage.find_objects(cells), start=1) if box}
-    # the smallest box first: a hole of a cell that lies inside another cell is its own
+    for cell_id, box in enumerate(ndimage.find_objects(cells), start=1):
+        if box is not None:
+            whole[box][_largest_part(cells[box] == cell_id)] = cell_id
+    boxes = {i: box for i, box in enumerate(ndimage.find_objects(whole), start=1) if box}
+    # the smallest box first: a cell that lies inside another one keeps its own holes
     for cell_id in sorted(boxes, key=lambda i: (_box_area(boxes[i]), i)):
-        box = boxes[cell_id]
-        n_parts, parts, stats, _ = cv2.connectedComponentsWithStats(
-            (cells[box] == cell_id).astype(np.uint8), connectivity=8
-        )
-        largest = 1 + int(stats[1:n_parts, cv2.CC_STAT_AREA].argmax())
-        own = parts.reshape(whole[box].shape) == largest
-        holes = ndimage.binary_fill_holes(own) & ~own
-        whole[box][own | (holes & (cells[box] == 0) & (whole[box] == 0))] = cell_id
+        view = whole[boxes[cell_id]]
+        view[_filled(view == cell_id) & (view == 0)] = cell_id
     return whole, np.where(nuclei == whole, nuclei, 0).astype(np.int32)
+
+
+def _largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Keep the largest part (8-neighbourhood) of a mask with pixels; the first of equals."""
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    return np.asarray(parts.reshape(mask.shape) == largest)
+
+
+def _filled(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Fill the holes of a mask in one part; scipy's way takes ten times longer."""
+    filled = np.zeros(mask.shape, np.uint8)
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED)
+    return filled > 0
 
 
 def _box_area(box: tuple[slice, ...]) -> int:

@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 
 from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA, CellStatus, FieldStatus
 from hpacells.core.errors import ConfigError, ImageError, OutputError
-from hpacells.core.fov import METADATA_COLUMNS, FovRecord
+from hpacells.core.fov import FovRecord
+from hpacells.core.interrupts import children_ignore_interrupts
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.storage import atomic_path, output_lock, remove_leftovers, write_json
 from hpacells.images.mask_files import write_masks
@@ -205,7 +206,8 @@ def _results(
         running: set[Future[tuple[str, str | None]]] = set()
         while True:
             for record in islice(waiting, 2 * workers - len(running)):
-                running.add(pool.submit(_segment_field, record, out, segmenter))
+                with children_ignore_interrupts():  # a process may be started here
+                    running.add(pool.submit(_segment_field, record, out, segmenter))
             if not running:
                 return
             finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -251,16 +253,7 @@ def _field_row(record: FovRecord) -> _Row:
         "height": 0,
         "pixel_size_um": record.pixel_size_um,
         **{f"n_{status.value}": 0 for status in CellStatus},
-        **_known_of(record),
-    }
-
-
-def _known_of(record: FovRecord) -> _Row:
-    """Give what tables say of a field; it may have been added since the field was done."""
-    locations = record.image_locations
-    return {
-        **{name: getattr(record, name) for name in METADATA_COLUMNS},
-        "image_labels": None if locations is None else "|".join(map(str, locations)),
+        **record.metadata(),
     }
 
 
@@ -284,7 +277,8 @@ def _write_tables(out: Path, records: dict[str, FovRecord], failed: dict[str, st
             part = pq.read_table(parts[fov_id])
             rows[fov_id] = json.loads(part.schema.metadata[_FIELD_KEY])
             if fov_id in records:
-                rows[fov_id] |= _known_of(records[fov_id])
+                # a table may say more of a field than when it was done
+                rows[fov_id] |= records[fov_id].metadata()
             writer.write_table(part.replace_schema_metadata(None))
     listed = [rows[fov_id] for fov_id in sorted(rows)]
     with atomic_path(fields_path) as path:

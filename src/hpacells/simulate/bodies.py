@@ -71,7 +71,7 @@ def build_anatomies(
 
 
 def largest_part(mask: BoolImage) -> BoolImage:
-    """Keep the largest 8-connected part of a mask, with its holes filled where nothing else is."""
+    """Keep the largest 8-connected part of a mask; its holes stay."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count <= 2:
         return mask

@@ -18,7 +18,6 @@ what is missing; more fields may be asked for, anything else that differs is ref
 import csv
 import json
 import multiprocessing
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ import numpy as np
 
 from hpacells.core.channels import CHANNELS
 from hpacells.core.errors import ConfigError, OutputError
+from hpacells.core.interrupts import children_ignore_interrupts
 from hpacells.core.locations import N_LOCATIONS, format_class_ids
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.provenance import installed_versions
@@ -151,8 +151,11 @@ def _claim_folder(out: Path, settings: dict[str, Any], fields: int) -> None:
             )
         if known.get("finished") and old_fields == fields:
             return
-    elif any((out / name).exists() for name in ("train.csv", "train", "truth.csv", "truth")):
-        raise OutputError(f"{out} holds a dataset of another origin. Choose another folder.")
+    elif others := sorted(p.name for p in out.iterdir() if not p.name.startswith(".")):
+        raise OutputError(
+            f"{out}: expected a new folder or a dataset simulated before, it holds something of "
+            f"another origin ({', '.join(others[:3])}). Choose another folder."
+        )
     write_json(path, {"settings": settings, "fields": fields, "finished": False})
 
 
@@ -175,7 +178,8 @@ def _make_fields(
         min(workers, len(indices)), mp_context=context, initializer=_start_worker
     )
     try:
-        waiting = [pool.submit(_make_field, out, config, seed, index) for index in indices]
+        with children_ignore_interrupts():  # processes are started here
+            waiting = [pool.submit(_make_field, out, config, seed, i) for i in indices]
         for future in as_completed(waiting):
             yield future.result()
     finally:
@@ -183,9 +187,8 @@ def _make_fields(
 
 
 def _start_worker() -> None:
-    """Let Ctrl-C end the parent only, a worker finishes its field; one thread per worker."""
+    """One thread per worker."""
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _make_field(out: Path, config: SimulateConfig, seed: int, index: int) -> int:

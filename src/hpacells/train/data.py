@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from hpacells.core.errors import InputError
 from hpacells.core.locations import LOCATIONS, N_LOCATIONS, parse_class_ids, target_vector
@@ -13,7 +15,8 @@ from hpacells.crops.store import CropStore
 
 __all__ = ["TrainingData", "load_training_data", "shuffle_targets"]
 
-_GROUP_COLUMNS = ("antibody", "gene")
+_NAMING = ("antibody", "gene", "fov_id")
+"""What a field is grouped by; the first that a group has names it."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,10 @@ class TrainingData:
     fov_ids
         ``(F,)`` ids, sorted.
     groups
-        ``(F,)`` what must not be split: antibody, gene, or the field itself.
+        ``(F,)`` what must not be split: fields that share an antibody or a gene, also by way of
+        a third field, are one group, named by its first antibody (gene, field).
     group_kind
-        ``antibody``, ``gene`` or ``fov_id``.
+        ``antibody``, ``gene`` or, where no field has either, ``fov_id``.
     data_hash
         sha256 over the fields, what their crops were made from, their labels.
     n_unlabelled, n_without_cells, n_failed
@@ -96,14 +100,14 @@ def load_training_data(store: CropStore) -> TrainingData:
     cells = np.flatnonzero(np.isin(loaded.field_of_cell, used))
     everything = len(cells) == len(loaded.crops)
     kept = [rows[i] for i in used]
-    kind = _group_kind(kept)
+    groups, kind = _group_fields(kept)
     return TrainingData(
         crops=loaded.crops if everything else loaded.crops[cells],
         cell_masks=loaded.cell_masks if everything else loaded.cell_masks[cells],
         offsets=np.concatenate([[0], np.cumsum(sizes[used])]).astype(np.int64),
         targets=np.stack([target_vector(parse_class_ids(row["image_labels"])) for row in kept]),
         fov_ids=tuple(row["fov_id"] for row in kept),
-        groups=tuple(row[kind] for row in kept),
+        groups=groups,
         group_kind=kind,
         data_hash=_hash_rows(loaded.fields, store),
         n_unlabelled=int((~labelled).sum()),
@@ -117,12 +121,24 @@ def shuffle_targets(data: TrainingData, rng: np.random.Generator) -> TrainingDat
     return replace(data, targets=data.targets[rng.permutation(data.n_fields)])
 
 
-def _group_kind(rows: list[dict[str, str | None]]) -> str:
-    """Choose the first of antibody, gene that every field has; else the field itself."""
-    for kind in _GROUP_COLUMNS:
-        if all(row[kind] for row in rows):
-            return kind
-    return "fov_id"
+def _group_fields(rows: list[dict[str, str | None]]) -> tuple[tuple[str, ...], str]:
+    """Join fields that share an antibody or a gene; give each one's group, and what names them."""
+    names: dict[tuple[str, str], int] = {}
+    pairs = [
+        (i, names.setdefault((kind, value), len(rows) + len(names)))
+        for i, row in enumerate(rows)
+        for kind in _NAMING
+        if (value := row[kind])
+    ]
+    n = len(rows) + len(names)
+    links = coo_array((np.ones(len(pairs)), tuple(zip(*pairs, strict=True))), shape=(n, n))
+    owner = connected_components(links, directed=False)[1]
+    ranked = sorted((_NAMING.index(kind), value, owner[at]) for (kind, value), at in names.items())
+    name_of: dict[int, str] = {}
+    for _, value, group in ranked:
+        name_of.setdefault(group, value)
+    kind = _NAMING[ranked[0][0]]
+    return tuple(name_of[owner[i]] for i in range(len(rows))), kind
 
 
 def _hash_rows(fields: pa.Table, store: CropStore) -> str:

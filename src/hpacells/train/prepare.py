@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpacells.core.cell_table import CellTable
-from hpacells.core.errors import ConfigError, InputError
+from hpacells.core.errors import ConfigError, InputError, OutputError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
 from hpacells.core.progress import ProgressCallback, silent
@@ -18,7 +18,9 @@ from hpacells.segment.measure import measure_cells
 from hpacells.segment.registry import Segmenter, get_segmenter
 from hpacells.train.config import TrainConfig
 
-__all__ = ["PreparedData", "SegmentedMasks", "prepare_data"]
+__all__ = ["PreparedData", "SegmentedMasks", "check_model_folder", "prepare_data"]
+
+_CROPS = "crops"
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,12 @@ def prepare_data(
     ------
     ConfigError
         When a store has crops of another side or scale than the recipe.
+    OutputError
+        As ``check_model_folder``.
     InputError
         When there is nothing labelled in ``data``.
     """
+    check_model_folder(out)
     if (data / STORE_FILE).is_file() or (data / REQUEST_FILE).is_file():
         return PreparedData(_open_matching(data, config))
     table = find_train_csv(data)
@@ -122,13 +127,31 @@ def prepare_data(
     with output_lock(out):
         store = build_store(
             labelled,
-            out / "crops",
+            out / _CROPS,
             config.crop_spec(),
             source=SegmentedMasks(get_segmenter(segmenter)),
             workers=workers,
             progress=progress,
         )
     return PreparedData(store, match.rows_without_field, match.fields_without_row)
+
+
+def check_model_folder(out: Path) -> None:
+    """Refuse a folder that holds something else than a training.
+
+    Raises
+    ------
+    OutputError
+        It has files and no ``request.json`` of a training, or is a file.
+    """
+    if not out.is_dir() or (out / REQUEST_FILE).is_file():
+        return
+    others = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+    if others not in ([], [_CROPS]):
+        raise OutputError(
+            f"{out}: expected a new folder or one that 'hpacells train' made, it holds "
+            f"{', '.join(others[:3])}. Choose another output folder."
+        )
 
 
 def _open_matching(path: Path, config: TrainConfig) -> CropStore:

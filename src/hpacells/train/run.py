@@ -65,6 +65,8 @@ class TrainSummary:
         Image-level mean average precision of the held-out fields; None without any.
     absent_locations
         Titles of the locations that no image has: the model cannot know them.
+    group_kind
+        What keeps fields on one side of the split (``train.data``).
     already_done
         Whether the folder was finished before.
     """
@@ -73,6 +75,7 @@ class TrainSummary:
     counts: dict[str, int]
     validation_mean_ap: float | None
     absent_locations: tuple[str, ...]
+    group_kind: str
     already_done: bool = False
 
 
@@ -175,7 +178,7 @@ def train_on_store(
         spec = export_model(result.model, _model_spec(config, data, counts), out)
         (out / _CHECKPOINT_FILE).unlink(missing_ok=True)
         mean = result.validation.mean if result.validation else None
-        return TrainSummary(spec, counts, mean, tuple(data.absent_locations()))
+        return TrainSummary(spec, counts, mean, tuple(data.absent_locations()), data.group_kind)
 
 
 def _check_enough(data: TrainingData, config: TrainConfig) -> None:
@@ -263,6 +266,7 @@ def _finished(out: Path, data: TrainingData) -> TrainSummary:
         content["counts"],
         (content["validation"] or {}).get("mean_ap"),
         tuple(data.absent_locations()),
+        data.group_kind,
         already_done=True,
     )
 

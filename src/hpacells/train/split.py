@@ -27,7 +27,9 @@ def split_fields(data: TrainingData, val_fraction: float, *, seed: int) -> npt.N
     data
         Its groups are never split.
     val_fraction
-        Share of the groups, 0 to below 1; 0 holds nothing out.
+        Share of the groups, 0 to below 1; 0 holds nothing out. The library stratifies each
+        location by itself, so it gives a few groups more, or too few where most locations are
+        rare; then others are added whose locations the rest still has.
     seed
         Of the choice.
 
@@ -45,8 +47,28 @@ def split_fields(data: TrainingData, val_fraction: float, *, seed: int) -> npt.N
     np.maximum.at(targets, member, data.targets.astype(np.int64))
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=n_val, random_state=seed)
     _, chosen = next(splitter.split(np.zeros((len(names), 1)), targets))
+    chosen = _top_up(chosen, targets, n_val, np.random.default_rng(seed))
     held_out[np.isin(member, chosen)] = True
     return held_out
+
+
+def _top_up(
+    chosen: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.int64],
+    n_wanted: int,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """Add groups at random up to ``n_wanted``, none that alone has a location."""
+    kept = np.delete(np.arange(len(targets)), chosen)
+    carriers = targets[kept].sum(axis=0)
+    added: list[int] = []
+    for group in rng.permutation(kept):
+        if len(chosen) + len(added) >= n_wanted:
+            break
+        if (carriers[targets[group] > 0] > 1).all():
+            carriers -= targets[group]
+            added.append(int(group))
+    return np.concatenate([chosen, np.array(added, np.int64)])
 
 
 def write_split(path: Path, data: TrainingData, held_out: npt.NDArray[np.bool_]) -> str:
