@@ -53,7 +53,18 @@ def main() -> None:
     options = parser.parse_args()
 
     data = options.work / "data"
-    _hpacells("simulate", data, "--fields", options.fields, "--seed", options.seed, "--size", 1024)
+    _hpacells(
+        "simulate",
+        data,
+        "--fields",
+        options.fields,
+        "--seed",
+        options.seed,
+        "--size",
+        1024,
+        "--workers",
+        2,
+    )
     found = _run(data, options.work / "found", options.model)
     true = _with_true_masks(data, options.work / "true_masks.csv", options.model)
     results = {"found masks": _score(data, found), "true masks": _score(data, true)}

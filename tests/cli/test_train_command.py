@@ -82,3 +82,11 @@ def test_help_ends_with_an_example():
     result = invoke("--help")
     assert result.exit_code == 0
     assert "Example: hpacells train" in result.output
+
+
+def test_impossible_threads_are_refused_before_the_cells_are_cut(tmp_path):
+    # all fields were segmented and cropped first
+    result = invoke(tmp_path, tmp_path / "m", "--threads", 0)
+    assert isinstance(result.exception, ConfigError)
+    assert "--threads" in str(result.exception)
+    assert not (tmp_path / "m").exists()

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA
-from hpacells.core.errors import ConfigError, OutputError
+from hpacells.core.errors import ConfigError, OutputError, TableError
 from hpacells.images.discover import discover_fields
 from hpacells.images.mask_files import read_label_image
 from hpacells.segment.config import SegmentConfig
@@ -158,3 +158,11 @@ def test_what_a_killed_process_left_is_no_part(images, tmp_path):
     leftover.write_bytes(b"half")
     assert segment_fields(find_records(images), out, SEGMENTER).n_done == 3
     assert not leftover.exists()
+
+
+def test_a_damaged_part_is_named(images, tmp_path):
+    out = tmp_path / "out"
+    segment_fields(find_records(images), out, SEGMENTER)
+    (out / "parts" / "a.parquet").write_bytes(b"junk")
+    with pytest.raises(TableError, match=r"a\.parquet.*Delete it and run again"):
+        segment_fields(find_records(images), out, SEGMENTER)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -54,26 +54,26 @@ def show_progress(title: str, unit: str = "fields") -> Iterator[ProgressCallback
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=None, rate="", what="")
-        started = time.monotonic()
+        rate_of = _measure_rate()
 
         def update(done: int, total: int, what: str) -> None:
-            rate = done / max(time.monotonic() - started, 1e-9)
-            bar.update(task, completed=done, total=total, rate=f"{rate:.2f}/s", what=what)
+            rate = f"{rate_of(done):.2f}/s"
+            bar.update(task, completed=done, total=total, rate=rate, what=what)
 
         yield update
 
 
 def _plain_lines(title: str, unit: str) -> ProgressCallback:
-    started = time.monotonic()
-    last = started - _PLAIN_EVERY_S
+    rate_of = _measure_rate()
+    last = time.monotonic() - _PLAIN_EVERY_S
 
     def update(done: int, total: int, what: str) -> None:
         nonlocal last
+        rate = rate_of(done)
         now = time.monotonic()
         if done < total and now - last < _PLAIN_EVERY_S:
             return
         last = now
-        rate = done / max(now - started, 1e-9)
         left = (total - done) / rate if rate > 0 else 0.0
         print(
             f"{title}: {done}/{total} {unit}, {rate:.2f}/s, {left:.0f} s left ({what})",
@@ -82,3 +82,20 @@ def _plain_lines(title: str, unit: str) -> ProgressCallback:
         )
 
     return update
+
+
+def _measure_rate() -> Callable[[int], float]:
+    """Give a function that turns "done so far" into a rate since its first call.
+
+    What a continued job had done before is in its first count, and not work of this time.
+    """
+    started = time.monotonic()
+    first: int | None = None
+
+    def rate_of(done: int) -> float:
+        nonlocal first
+        if first is None:
+            first = max(done - 1, 0)
+        return (done - first) / max(time.monotonic() - started, 1e-9)
+
+    return rate_of

@@ -29,6 +29,7 @@ from hpacells.core.channels import CHANNELS
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import InputError, OutputError
 from hpacells.core.fov import METADATA_COLUMNS
+from hpacells.core.parquet import naming_damage
 from hpacells.core.provenance import installed_versions
 from hpacells.core.storage import atomic_path, remove_leftovers, write_json
 from hpacells.crops.field_crops import FieldCrops, read_part, read_part_tables
@@ -121,11 +122,15 @@ class CropStore:
 
     def cells_table(self) -> pa.Table:
         """Read ``cells.parquet``."""
-        return pq.read_table(self.path / "cells.parquet", schema=CELL_MEASURE_SCHEMA)
+        return self._table("cells.parquet", CELL_MEASURE_SCHEMA)
 
     def fields_table(self) -> pa.Table:
         """Read ``fields.parquet``."""
-        return pq.read_table(self.path / "fields.parquet", schema=STORE_FIELD_SCHEMA)
+        return self._table("fields.parquet", STORE_FIELD_SCHEMA)
+
+    def _table(self, name: str, schema: pa.Schema) -> pa.Table:
+        with naming_damage(self.path / name, "Make the crop store again: its crops are kept."):
+            return pq.read_table(self.path / name, schema=schema)
 
     def fields(self) -> Iterator[FieldCrops]:
         """Yield the fields that are done, one at a time, sorted by fov_id."""

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from hpacells.core.cell_table import CellStatus
 from hpacells.core.errors import ConfigError, TableError
+from hpacells.core.parquet import naming_damage
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.evaluate.label_overlap import Indices, LabelOverlap, Labels, overlap_labels
 from hpacells.images.mask_files import read_label_image
@@ -220,11 +221,12 @@ def _read_rejected(found: Path) -> dict[str, set[int]]:
     tables = [p for p in (found / "cells.parquet", found.parent / "cells.parquet") if p.is_file()]
     rejected: dict[str, set[int]] = {}
     if tables:
-        table = pq.read_table(
-            tables[0],
-            columns=["fov_id", "cell_id"],
-            filters=[("status", "=", CellStatus.REJECTED.value)],
-        )
+        with naming_damage(tables[0], "Make it again, or move it away."):
+            table = pq.read_table(
+                tables[0],
+                columns=["fov_id", "cell_id"],
+                filters=[("status", "=", CellStatus.REJECTED.value)],
+            )
         ids = zip(table["fov_id"].to_pylist(), table["cell_id"].to_pylist(), strict=True)
         for fov_id, cell_id in ids:
             rejected.setdefault(fov_id, set()).add(cell_id)

@@ -28,6 +28,7 @@ from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA, CellStat
 from hpacells.core.errors import ConfigError, ImageError, OutputError
 from hpacells.core.fov import FovRecord
 from hpacells.core.interrupts import children_ignore_interrupts
+from hpacells.core.parquet import naming_damage
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.storage import atomic_path, output_lock, remove_leftovers, write_json
 from hpacells.images.mask_files import write_masks
@@ -178,7 +179,9 @@ def _part_path(out: Path, fov_id: str) -> Path:
 
 
 def _check_unchanged(out: Path, record: FovRecord) -> None:
-    metadata = pq.read_schema(_part_path(out, record.fov_id)).metadata
+    path = _part_path(out, record.fov_id)
+    with naming_damage(path, "Delete it and run again: the other fields are kept."):
+        metadata = pq.read_schema(path).metadata
     row = json.loads(metadata[_FIELD_KEY])
     same_size = record.pixel_size_um in (None, row["pixel_size_um"])
     if not same_size or digest_field(record).encode() != metadata[_DIGEST_KEY]:
@@ -266,7 +269,9 @@ def _write_tables(out: Path, records: dict[str, FovRecord], failed: dict[str, st
     fields_path = out / "fields.parquet"
     parts = {path.stem: path for path in sorted((out / "parts").glob("*.parquet"))}
     if fields_path.exists():
-        for row in pq.read_table(fields_path).to_pylist():
+        with naming_damage(fields_path, "Delete it and run again."):
+            earlier = pq.read_table(fields_path).to_pylist()
+        for row in earlier:
             if row["status"] == FieldStatus.FAILED.value and row["fov_id"] not in parts:
                 rows.setdefault(row["fov_id"], row)
     with (

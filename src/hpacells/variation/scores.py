@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from hpacells.core.cell_table import PROBABILITY_COLUMNS, VARIATION_SCHEMA, CellStatus, FieldStatus
 from hpacells.core.errors import InputError, TableError
+from hpacells.core.parquet import naming_damage
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.storage import atomic_path
 from hpacells.variation.config import VariationConfig
@@ -107,7 +108,7 @@ def write_variation(
     InputError
         When a table is missing.
     TableError
-        When a table lacks a column, or the two do not fit together.
+        When a table is damaged or lacks a column, or the two do not fit together.
     """
     paths = [run_folder / name for name in ("cells.parquet", "fields.parquet")]
     for path in paths:
@@ -115,8 +116,11 @@ def write_variation(
             raise InputError(
                 f"{path}: expected a run folder's table, found none. Make it with 'hpacells run'."
             )
-    cells = pq.ParquetFile(paths[0])
-    fields = pq.ParquetFile(paths[1])
+    files = []
+    for path in paths:
+        with naming_damage(path, "Make the run again in another folder."):
+            files.append(pq.ParquetFile(path))
+    cells, fields = files
     _check_columns(cells.schema_arrow, _CELL_COLUMNS, str(paths[0]))
     _check_columns(fields.schema_arrow, _FIELD_COLUMNS, str(paths[1]))
     batches = cells.iter_batches(_BATCH_ROWS, columns=list(_CELL_COLUMNS))
