@@ -91,3 +91,13 @@ def test_scores_cannot_be_written_over_a_folder(files, tmp_path, capsys):
         main(["evaluate", *files, "--json", str(tmp_path)])
     assert ended.value.code == 2
     assert "expected a file, there is a folder" in capsys.readouterr().err
+
+
+def test_files_about_different_images_score_0_and_the_user_is_told(files, tmp_path, cells):
+    # a submission with renamed ids once scored 0.0000 without a word
+    assert "do the IDs" not in run(*files).output
+    text = f"0 0.9 {encode_cells(cells)[1]}"
+    write_submission(tmp_path / "other.csv", [SubmissionRow("b", 40, 30, text)])
+    result = run(files[0], tmp_path / "other.csv")
+    assert result.exit_code == 0
+    assert "do the IDs of both files agree?" in result.output

@@ -53,10 +53,17 @@ def evaluate(
         _print_masks(mask_scores)
         content = _mask_json(mask_scores)
     else:
-        from hpacells.evaluate.strict import score_submission  # noqa: PLC0415
+        from hpacells.evaluate.matching import match_submission  # noqa: PLC0415
+        from hpacells.evaluate.strict import score_matches  # noqa: PLC0415
 
-        scores = score_submission(first, second)
+        matches = match_submission(first, second)
+        scores = score_matches(matches)
         _print_submission(scores)
+        n_truths_there = matches.n_truths.sum(axis=1)[matches.image]
+        if len(matches.image) and not n_truths_there.any():
+            typer.echo(
+                "No detection is in an image that has truth: do the IDs of both files agree?"
+            )
         content = {
             "map": scores.find("map").value,
             "ap": {str(x.class_id): scores.find("ap", x.key).value for x in LOCATIONS},
