@@ -114,3 +114,10 @@ def test_a_graph_that_computes_something_else_is_not_kept(exported, tmp_path, mo
         export.export_model(make_model(7), make_spec(), tmp_path / "m")
     assert not (tmp_path / "m" / "model.onnx").exists()
     assert not (tmp_path / "m" / "model.json").exists()
+
+
+def test_the_graph_says_nothing_of_the_machine_it_was_made_on(exported):
+    # the exporter notes a stack trace, with the paths of source files, on every node
+    folder, _ = exported
+    content = (folder / "model.onnx").read_bytes()
+    assert b".py" not in content

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from safetensors.torch import load_file, save
@@ -92,6 +93,7 @@ def export_model(model: CellClassifier, spec: ModelSpec, folder: Path) -> ModelS
         temporary.write_bytes(save(state))
     with atomic_path(folder / GRAPH_FILE) as temporary:
         _write_graph(fold_weight_standardisation(model), temporary)
+        _strip_notes(temporary)
         _check_graph(temporary, model)
     return write_model_spec(folder, spec)
 
@@ -169,6 +171,23 @@ def _write_graph(model: CellClassifier, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+
+
+def _strip_notes(path: Path) -> None:
+    """Remove what the exporter notes on every node: source files of the machine it ran on."""
+    content = onnx.load_model(path)
+    _clear_notes(content)
+    for part in (content.graph, *content.functions):
+        for item in (part, *part.node, *part.value_info):
+            _clear_notes(item)
+    for item in (*content.graph.input, *content.graph.output, *content.graph.initializer):
+        _clear_notes(item)
+    onnx.save_model(content, path)
+
+
+def _clear_notes(item: Any) -> None:
+    item.ClearField("doc_string")
+    item.ClearField("metadata_props")
 
 
 def _check_graph(path: Path, model: CellClassifier) -> None:
