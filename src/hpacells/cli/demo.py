@@ -17,7 +17,7 @@ from hpacells.simulate.dataset import write_dataset
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _FIELDS = 6
-_SEED = 20
+_SEED = 98  # three cell lines and seven locations in six fields
 _CONFIG = SimulateConfig()
 _EXIT_FAILED_FIELDS = 1
 
