@@ -38,6 +38,13 @@ def test_an_unknown_backbone_is_refused():
         build_backbone("resnet9000")
 
 
+@pytest.mark.parametrize("name", ["hpa_nfnet_pico", "resnet10t"])
+def test_arguments_that_a_backbone_does_not_take_are_named(name):
+    # a recipe's wrong backbone_kwargs once ended in a traceback
+    with pytest.raises(ConfigError, match=r"backbone_kwargs: .*wings"):
+        build_backbone(name, wings=2)
+
+
 def test_shapes_and_types():
     logits, embedding = make_network()(*make_cells())
     assert logits.shape == (3, N_LOCATIONS)

@@ -43,6 +43,12 @@ def test_a_missing_file_and_a_bad_option_are_named(tmp_path):
         read_train_config(None, seed=-1)
 
 
+def test_a_recipe_cannot_predict_with_another_pooling_than_it_trains_with():
+    with pytest.raises(ConfigError, match="training pools with lse_sharpness 2"):
+        read_train_config(None, postprocessing={"lse_sharpness": 5.0})
+    read_train_config(None, postprocessing={"border_floor": 0.4})
+
+
 def test_the_recipes_in_the_repository_are_valid():
     recipes = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
     assert recipes

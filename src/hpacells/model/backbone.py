@@ -55,26 +55,44 @@ def build_backbone(name: str, *, drop_path: float = 0.0, **kwargs: Any) -> nn.Mo
     Raises
     ------
     ConfigError
-        When no model has that name.
+        When no model has that name, or it takes no such argument.
     """
     channels = len(CHANNELS)
     if name in OWN_BACKBONES:
         kwargs = {"global_pool": "catavgmax", **kwargs}
-        return NormFreeNet(
-            OWN_BACKBONES[name],
-            num_classes=0,
-            in_chans=channels,
-            drop_path_rate=drop_path,
-            **kwargs,
-        )
+        try:
+            return NormFreeNet(
+                OWN_BACKBONES[name],
+                num_classes=0,
+                in_chans=channels,
+                drop_path_rate=drop_path,
+                **kwargs,
+            )
+        except TypeError as error:
+            raise _refuse_kwargs(name, kwargs, error) from error
     if not is_model(name):
         own = ", ".join(sorted(OWN_BACKBONES))
         raise ConfigError(
             f"backbone: expected {own} or the name of a timm model, got {name!r}. "
             "timm.list_models() lists them."
         )
-    return create_model(
-        name, pretrained=False, num_classes=0, in_chans=channels, drop_path_rate=drop_path, **kwargs
+    try:
+        return create_model(
+            name,
+            pretrained=False,
+            num_classes=0,
+            in_chans=channels,
+            drop_path_rate=drop_path,
+            **kwargs,
+        )
+    except TypeError as error:
+        raise _refuse_kwargs(name, kwargs, error) from error
+
+
+def _refuse_kwargs(name: str, kwargs: dict[str, Any], error: TypeError) -> ConfigError:
+    return ConfigError(
+        f"backbone_kwargs: {name} cannot be built with {kwargs} ({error}). Correct them in the "
+        "--config file."
     )
 
 

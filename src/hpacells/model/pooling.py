@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from hpacells.core.errors import InputError
+from hpacells.runtime.model_folder import LSE_SHARPNESS, TOP_SHARE
 
 __all__ = ["POOLINGS", "Pooling", "pool_bag"]
 
 Pooling = Literal["max", "lse", "noisy_or", "top_mean", "mean"]
-
-_LSE_SHARPNESS = 2.0
-_TOP_SHARE = 0.25
 
 
 def pool_bag(cell_logits: Tensor, cell_present: Tensor, how: Pooling) -> Tensor:
@@ -55,8 +53,8 @@ def _max(logits: Tensor, present: Tensor) -> Tensor:
 
 
 def _lse(logits: Tensor, present: Tensor) -> Tensor:
-    scaled = (logits * _LSE_SHARPNESS).masked_fill(~present, -torch.inf)
-    return (torch.logsumexp(scaled, dim=1) - present.sum(dim=1).log()) / _LSE_SHARPNESS
+    scaled = (logits * LSE_SHARPNESS).masked_fill(~present, -torch.inf)
+    return (torch.logsumexp(scaled, dim=1) - present.sum(dim=1).log()) / LSE_SHARPNESS
 
 
 def _noisy_or(logits: Tensor, present: Tensor) -> Tensor:
@@ -67,7 +65,7 @@ def _noisy_or(logits: Tensor, present: Tensor) -> Tensor:
 
 def _top_mean(logits: Tensor, present: Tensor) -> Tensor:
     ranked = logits.masked_fill(~present, -torch.inf).sort(dim=1, descending=True).values
-    wanted = (present.sum(dim=1) * _TOP_SHARE).ceil().clamp_min(1)  # (B, 1)
+    wanted = (present.sum(dim=1) * TOP_SHARE).ceil().clamp_min(1)  # (B, 1)
     rank = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1)
     used = rank < wanted.unsqueeze(1)
     return torch.where(used, ranked, torch.zeros_like(ranked)).sum(dim=1) / wanted

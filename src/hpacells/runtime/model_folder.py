@@ -20,7 +20,9 @@ from hpacells.core.storage import write_json
 
 __all__ = [
     "GRAPH_FILE",
+    "LSE_SHARPNESS",
     "SPEC_FILE",
+    "TOP_SHARE",
     "WEIGHTS_FILE",
     "Architecture",
     "Calibration",
@@ -35,6 +37,10 @@ __all__ = [
 SPEC_FILE = "model.json"
 GRAPH_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
+
+LSE_SHARPNESS = 2.0
+TOP_SHARE = 0.25
+"""Constants of ``lse`` and ``top_mean`` pooling: those of training (``model.pooling``)."""
 
 STAINS = tuple(channel.value for channel in CHANNELS)
 
@@ -75,9 +81,9 @@ class Postprocessing(_Frozen):
     image_pooling: Literal["max", "lse", "noisy_or", "top_mean", "mean"] = "lse"
     """How the calibrated logits of a field's cells become one image logit: what the model was
     trained with."""
-    lse_sharpness: float = Field(default=2.0, gt=0)
+    lse_sharpness: float = Field(default=LSE_SHARPNESS, gt=0)
     """``r`` in ``log(mean(exp(r · logit))) / r``: towards 0 the mean, large the maximum."""
-    top_share: float = Field(default=0.25, gt=0, le=1)
+    top_share: float = Field(default=TOP_SHARE, gt=0, le=1)
     """Share of the cells, the highest, that ``top_mean`` averages; at least one cell."""
     blend: Literal["mix", "product"] = "mix"
     """``mix``: weighted sum of cell and image score; ``product``: each to its weight's power."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ConfigError
-from hpacells.runtime.model_folder import Postprocessing
+from hpacells.runtime.model_folder import LSE_SHARPNESS, TOP_SHARE, Postprocessing
 
 __all__ = ["AugmentConfig", "TrainConfig", "read_train_config"]
 
@@ -112,6 +112,12 @@ class TrainConfig(_Frozen):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self.crop_spec()
+        used = self.postprocessing
+        if (used.lse_sharpness, used.top_share) != (LSE_SHARPNESS, TOP_SHARE):
+            raise ValueError(
+                f"postprocessing: training pools with lse_sharpness {LSE_SHARPNESS} and top_share "
+                f"{TOP_SHARE}, got {used.lse_sharpness} and {used.top_share}. Leave them out."
+            )
         return self
 
     def crop_spec(self) -> CropSpec:
