@@ -3,10 +3,9 @@
 Where masks come from (files, a segmenter) is the caller's affair: a ``MaskSource``.
 """
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,8 +13,8 @@ from hpacells.core.cell_table import CellTable
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ConfigError, ImageError, OutputError
 from hpacells.core.fov import FieldOfView, FovRecord
-from hpacells.core.interrupts import children_ignore_interrupts
 from hpacells.core.masks import CellMasks
+from hpacells.core.pools import over_processes
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.provenance import sha256_bytes
 from hpacells.crops.extract import extract_crops
@@ -86,7 +85,8 @@ def build_store(
     prepare_store(out, spec, source.name)
     done: list[str] = []
     failures: list[dict[str, Any]] = []
-    with _field_results(records, out, spec, source=source, workers=workers) as results:
+    work = partial(_make_part, out=out, spec=spec, source=source)
+    with closing(over_processes(work, records, workers=workers)) as results:
         for record, reason in results:
             if reason is None:
                 done.append(record.fov_id)
@@ -94,30 +94,6 @@ def build_store(
                 failures.append({**record.metadata(), "fov_id": record.fov_id, "reason": reason})
             progress(len(done) + len(failures), len(records), record.fov_id)
     return finish_store(out, done, failures)
-
-
-@contextmanager
-def _field_results(
-    records: Sequence[FovRecord],
-    out: Path,
-    spec: CropSpec,
-    *,
-    source: MaskSource,
-    workers: int,
-) -> Iterator[Iterator[tuple[FovRecord, str | None]]]:
-    """Give each field with the reason why it failed, or None, as they finish."""
-    if workers == 1:
-        yield ((record, _make_part(record, out, spec, source)) for record in records)
-        return
-    # spawned, not forked: the parent may hold threads of torch or OpenCV
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        with children_ignore_interrupts():  # processes are started here
-            tasks = {pool.submit(_make_part, r, out, spec, source): r for r in records}
-        try:
-            yield ((tasks[task], task.result()) for task in as_completed(tasks))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 def _make_part(record: FovRecord, out: Path, spec: CropSpec, source: MaskSource) -> str | None:

@@ -6,8 +6,10 @@ threads share the cores and one copy of the network.
 
 import threading
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from hpacells.core.pools import keep_in_flight
 
 __all__ = ["StopSignal", "Stopped", "side_by_side"]
 
@@ -61,18 +63,8 @@ def side_by_side(
     tuple
         Item and result.
     """
-    waiting = iter(items)
-    in_flight: dict[Future[Result], Item] = {}
     with ThreadPoolExecutor(workers, "field") as pool:
         try:
-            while True:
-                for item in waiting:
-                    in_flight[pool.submit(work, item)] = item
-                    if len(in_flight) >= workers:
-                        break
-                if not in_flight:
-                    return
-                for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
-                    yield in_flight.pop(future), future.result()
+            yield from keep_in_flight(lambda item: pool.submit(work, item), items, limit=workers)
         finally:
             stop.set()

@@ -13,22 +13,19 @@ fields in work. Both tables are made anew from the parts at the end of every run
 """
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
-import cv2
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA, CellStatus, FieldStatus
 from hpacells.core.errors import ConfigError, ImageError, OutputError
 from hpacells.core.fov import FovRecord
-from hpacells.core.interrupts import children_ignore_interrupts
 from hpacells.core.parquet import naming_damage
+from hpacells.core.pools import over_processes
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.storage import atomic_path, output_lock, remove_leftovers, write_json
 from hpacells.images.mask_files import write_masks
@@ -120,11 +117,13 @@ def segment_fields(
                 todo.append(record)
         n_kept = done = len(records) - len(todo)
         progress(done, len(records), "already there" if n_kept else "starting")
-        for fov_id, reason in _results(todo, out, segmenter, workers):
-            done += 1
-            if reason is not None:
-                failed[fov_id] = reason
-            progress(done, len(records), fov_id)
+        work = partial(_segment_field, out=out, segmenter=segmenter)
+        with closing(over_processes(work, todo, workers=workers)) as results:
+            for record, reason in results:
+                done += 1
+                if reason is not None:
+                    failed[record.fov_id] = reason
+                progress(done, len(records), record.fov_id)
         rows = _write_tables(out, {r.fov_id: r for r in records}, failed)
     counts = {
         status: sum(int(str(row[f"n_{status.value}"])) for row in rows) for status in CellStatus
@@ -192,44 +191,12 @@ def _check_unchanged(out: Path, record: FovRecord) -> None:
         )
 
 
-def _results(
-    todo: list[FovRecord], out: Path, segmenter: Segmenter, workers: int
-) -> Iterator[tuple[str, str | None]]:
-    """Segment fields, in this process or in others; give each field's id and why it failed."""
-    if workers == 1 or len(todo) < 2:
-        for record in todo:
-            yield _segment_field(record, out, segmenter)
-        return
-    waiting = iter(todo)
-    # Threads of a forked parent can hold locks forever, so workers start afresh.
-    pool = ProcessPoolExecutor(
-        min(workers, len(todo)), mp_context=get_context("spawn"), initializer=_one_thread
-    )
-    try:
-        running: set[Future[tuple[str, str | None]]] = set()
-        while True:
-            for record in islice(waiting, 2 * workers - len(running)):
-                with children_ignore_interrupts():  # a process may be started here
-                    running.add(pool.submit(_segment_field, record, out, segmenter))
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
-
-
-def _segment_field(record: FovRecord, out: Path, segmenter: Segmenter) -> tuple[str, str | None]:
-    """Read, outline, measure and write one field."""
+def _segment_field(record: FovRecord, out: Path, segmenter: Segmenter) -> str | None:
+    """Read, outline, measure and write one field; give the reason if it cannot be used."""
     try:
         fov, digest = read_field_with_digest(record)
     except ImageError as error:
-        return record.fov_id, str(error)
+        return str(error)
     masks = segmenter(fov)
     cells = measure_cells(fov, masks)
     write_masks(out / "masks", fov.fov_id, masks)
@@ -243,7 +210,7 @@ def _segment_field(record: FovRecord, out: Path, segmenter: Segmenter) -> tuple[
     metadata = {_FIELD_KEY: json.dumps(row).encode(), _DIGEST_KEY: digest.encode()}
     with atomic_path(_part_path(out, fov.fov_id)) as path:
         pq.write_table(cells.table.replace_schema_metadata(metadata), path)
-    return record.fov_id, None
+    return None
 
 
 def _field_row(record: FovRecord) -> _Row:

@@ -17,10 +17,10 @@ what is missing; more fields may be asked for, anything else that differs is ref
 
 import csv
 import json
-import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ import numpy as np
 
 from hpacells.core.channels import CHANNELS
 from hpacells.core.errors import ConfigError, OutputError
-from hpacells.core.interrupts import children_ignore_interrupts
 from hpacells.core.locations import N_LOCATIONS, format_class_ids
+from hpacells.core.pools import over_processes
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.provenance import installed_versions
 from hpacells.core.storage import atomic_path, output_lock, write_json
@@ -108,9 +108,11 @@ def write_dataset(
         _claim_folder(out, settings, fields)
         missing = [i for i in range(fields) if not _is_whole(out, field_id(seed, i))]
         done = fields - len(missing)
-        for index in _make_fields(out, config, missing, seed=seed, workers=workers):
-            done += 1
-            progress(done, fields, field_id(seed, index))
+        work = partial(_make_field, out, config, seed)
+        with closing(over_processes(work, missing, workers=workers)) as made:
+            for index, _ in made:
+                done += 1
+                progress(done, fields, field_id(seed, index))
         summary = _write_tables(out, seed=seed, fields=fields, made=len(missing))
         write_json(
             out / _SETTINGS_FILE,
@@ -165,33 +167,7 @@ def _is_whole(out: Path, fov_id: str) -> bool:
     return all((out / name).exists() for name in (f"{_ROWS_FOLDER}/{fov_id}.json", *names))
 
 
-def _make_fields(
-    out: Path, config: SimulateConfig, indices: Sequence[int], *, seed: int, workers: int
-) -> Iterator[int]:
-    """Make fields, here or in a pool of processes; yield each index when its files are whole."""
-    if workers == 1 or len(indices) < 2:
-        for index in indices:
-            yield _make_field(out, config, seed, index)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        min(workers, len(indices)), mp_context=context, initializer=_start_worker
-    )
-    try:
-        with children_ignore_interrupts():  # processes are started here
-            waiting = [pool.submit(_make_field, out, config, seed, i) for i in indices]
-        for future in as_completed(waiting):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread per worker."""
-    cv2.setNumThreads(1)
-
-
-def _make_field(out: Path, config: SimulateConfig, seed: int, index: int) -> int:
+def _make_field(out: Path, config: SimulateConfig, seed: int, index: int) -> None:
     field = simulate_field(seed, index, config)
     fov_id = field.fov.fov_id
     for channel in CHANNELS:
@@ -200,7 +176,6 @@ def _make_field(out: Path, config: SimulateConfig, seed: int, index: int) -> int
             temporary.write_bytes(encoded.tobytes())
     write_masks(out / "truth", fov_id, field.masks)
     write_json(out / _ROWS_FOLDER / f"{fov_id}.json", _rows_of(field))
-    return index
 
 
 def _rows_of(field: SimulatedField) -> dict[str, Any]:

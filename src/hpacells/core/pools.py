@@ -1,0 +1,97 @@
+"""Work on many items side by side with a bounded number of them under way.
+
+What enters is a function and its items, what leaves is each item with its result, as they finish.
+Results must not depend on how many workers there are; that is the function's affair.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import islice
+from multiprocessing import get_context
+from typing import TypeVar
+
+import cv2
+
+from hpacells.core.interrupts import children_ignore_interrupts
+
+__all__ = ["keep_in_flight", "over_processes"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def keep_in_flight(
+    submit: Callable[[Item], Future[Result]], items: Sequence[Item], *, limit: int
+) -> Generator[tuple[Item, Result]]:
+    """Give each item with its result, as they finish; at most ``limit`` are under way.
+
+    Parameters
+    ----------
+    submit
+        Begins one item.
+    items
+        In the order in which they are begun.
+    limit
+        1 or more. Nothing is begun while the caller looks at a result.
+
+    Yields
+    ------
+    tuple
+        Item and result. What an item's work raised is raised here.
+    """
+    waiting = iter(items)
+    in_flight: dict[Future[Result], Item] = {}
+    while True:
+        for item in islice(waiting, limit - len(in_flight)):
+            in_flight[submit(item)] = item
+        if not in_flight:
+            return
+        for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+            yield in_flight.pop(future), future.result()
+
+
+def over_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], *, workers: int
+) -> Generator[tuple[Item, Result]]:
+    """Give each item with its result, worked out in processes of their own.
+
+    Parameters
+    ----------
+    work
+        Called once per item; it, the items and the results are pickled.
+    items
+        In the order in which they are begun.
+    workers
+        Processes, 1 or more, each with one thread. 1, or a single item, works in this process.
+
+    Yields
+    ------
+    tuple
+        Item and result.
+
+    Notes
+    -----
+    Processes are spawned: threads of a forked parent (torch, OpenCV) can hold locks forever. They
+    ignore Ctrl-C; however the work ends, those under way are waited for before this does. Close
+    the generator (``contextlib.closing``) before a lock on what they write is given back.
+    """
+    if workers == 1 or len(items) < 2:
+        for item in items:
+            yield item, work(item)
+        return
+    pool = ProcessPoolExecutor(
+        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_one_thread
+    )
+
+    def submit(item: Item) -> Future[Result]:
+        with children_ignore_interrupts():  # a process may be started here
+            return pool.submit(work, item)
+
+    try:
+        yield from keep_in_flight(submit, items, limit=2 * workers)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)

@@ -1,0 +1,84 @@
+import importlib
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from hpacells.core.pools import keep_in_flight, over_processes
+
+WORK = """
+import os, time
+import cv2
+
+def square(number):
+    return number * number, os.getpid(), cv2.getNumThreads()
+
+def fail_on_three(number):
+    if number == 3:
+        raise ValueError("three")
+    return number
+
+def write_slowly(path):
+    time.sleep(0.3)
+    path.write_text("done", encoding="utf-8")
+"""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A module that spawned processes can import, as they cannot import a test."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "pool_work.py").write_text(WORK, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield importlib.import_module("pool_work")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_item_comes_once_with_its_own_result(workers, work):
+    results = dict(over_processes(work.square, list(range(7)), workers=workers))
+    assert {item: result[0] for item, result in results.items()} == {i: i * i for i in range(7)}
+    pids = {result[1] for result in results.values()}
+    assert (os.getpid() in pids) == (workers == 1)
+    if workers == 2:
+        assert {result[2] for result in results.values()} == {1}
+
+
+def test_nothing_to_do_and_one_item_start_no_process(work):
+    assert list(over_processes(work.square, [], workers=2)) == []
+    [(item, result)] = over_processes(work.square, [5], workers=2)
+    assert (item, result[:2]) == (5, (25, os.getpid()))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_the_work_raises_is_raised_here(workers, work):
+    with pytest.raises(ValueError, match="three"):
+        list(over_processes(work.fail_on_three, [1, 2, 3, 4], workers=workers))
+
+
+def test_left_early_what_is_under_way_is_finished_and_the_rest_not_begun(tmp_path, work):
+    # a lock is given back after this: nobody may write any more
+    paths = [tmp_path / f"{i}.txt" for i in range(40)]
+    with closing(over_processes(work.write_slowly, paths, workers=2)) as results:
+        next(results)
+    written = len(list(tmp_path.iterdir()))
+    assert 1 <= written <= 8
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) == written
+
+
+def test_no_more_than_the_limit_are_under_way():
+    begun, seen = [], []
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def submit(item):
+            begun.append(item)
+            return pool.submit(lambda: item)
+
+        for item, _ in keep_in_flight(submit, list(range(9)), limit=3):
+            seen.append(item)
+            assert len(begun) - len(seen) < 3
+    assert sorted(seen) == list(range(9))
