@@ -102,6 +102,7 @@ function startField(field) {
   function focusOn(path) {
     for (const other of paths) other.tabIndex = other === path ? 0 : -1;
     path.focus();
+    show(path.dataset.cell);
   }
 
   const pathOf = (event) => event.target.closest("path");
@@ -125,7 +126,7 @@ function startField(field) {
     if (at < 0) return;
     const steps = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: paths.length - 1 };
     if (event.key in steps) focusOn(paths[(steps[event.key] + paths.length) % paths.length]);
-    else if (event.key === "Enter" || event.key === " ") pinned = paths[at].dataset.cell;
+    else if (event.key === "Enter" || event.key === " ") show((pinned = paths[at].dataset.cell));
     else if (event.key === "Escape") show((pinned = null));
     else return;
     event.preventDefault();
