@@ -1,20 +1,9 @@
 """Noise, strokes and spots in µm."""
 
-import cv2
 import numpy as np
 import pytest
 
-from hpacells.simulate.texture import (
-    blur_um,
-    compress,
-    draw_spots,
-    draw_strokes,
-    from_coarse,
-    pick_places,
-    polygon_walls,
-    smooth_noise,
-    smoothstep,
-)
+from hpacells.simulate.texture import blur_um, draw_spots, draw_strokes, smooth_noise, smoothstep
 
 
 @pytest.mark.parametrize("pixel_um", [0.08, 0.16, 0.4])
@@ -35,16 +24,6 @@ def test_noise_grains_have_their_length_in_um():
     assert correlation(0.1, 1.0) == pytest.approx(correlation(0.2, 1.0), abs=0.1)
     assert correlation(0.1, 1.0) > 0.4
     assert abs(correlation(0.1, 4.0)) < 0.2
-
-
-def test_a_coarse_map_comes_back_straight_between_its_pixels():
-    down, right = np.mgrid[:11, :17].astype(np.float32)
-    whole = 3 * down - 2 * right
-    back = from_coarse(whole[::4, ::4], 4, whole.shape)
-    assert back.shape == whole.shape
-    assert back[:9] == pytest.approx(whole[:9], abs=0.02)
-    assert back[9:] == pytest.approx(np.broadcast_to(whole[8], (2, 17)), abs=0.02)  # the last one
-    assert from_coarse(whole, 1, whole.shape) is whole
 
 
 def test_smoothstep_rises_between_its_ends():
@@ -103,46 +82,3 @@ def test_blur_keeps_the_amount_and_skips_what_is_below_a_pixel():
     assert blurred.sum() == pytest.approx(1.0, abs=1e-3)
     assert blurred[20, 30] == pytest.approx(1 / (2 * np.pi * 9), rel=0.05)
     assert blur_um(image, 0.01, 0.1) is image
-
-
-def test_a_wide_blur_on_the_coarser_grid_is_the_same_blur():
-    image = np.random.default_rng(2).random((301, 407)).astype(np.float32)
-    image[100:180, 150:260] += 3
-    wide = blur_um(image, 1.2, 0.1)
-    exact = cv2.GaussianBlur(image, (0, 0), 12.0)
-    assert np.abs(wide - exact)[40:-40, 40:-40].max() < 0.05
-    assert wide.mean() == pytest.approx(exact.mean(), rel=0.01)
-
-
-def test_compression_keeps_order_and_the_level_one():
-    values = compress(np.array([0.0, 0.5, 1.0, 2.0, 5.0], np.float32), 0.5)
-    assert values[0] == 0
-    assert values[2] == pytest.approx(1.0)
-    assert (np.diff(values) > 0).all()
-    assert values[1] > 0.5
-    assert values[3] < 2
-
-
-def test_walls_stand_between_two_seeds():
-    walls = polygon_walls((21, 41), np.array([[10.0, 10.0], [10.0, 30.0]]))
-    assert set(np.unique(walls)) == {0.0, 1.0}
-    assert walls[:, 18:23].any(axis=1).all()
-    assert not walls[:, :17].any()
-    assert not polygon_walls((21, 41), np.array([[3.0, 3.0]])).any()
-
-
-@pytest.mark.parametrize("step", [1, 4])
-def test_places_follow_the_weights(step):
-    weights = np.zeros((40, 60), np.float32)
-    weights[:, 40:] = 1
-    weights[20:, 40:] = 3
-    places = pick_places(weights, 4000, np.random.default_rng(0), step=step)
-    assert places.shape == (4000, 2)
-    assert places[:, 1].min() >= 40 - step
-    assert (places[:, 0] > 19.5 - step / 2).mean() == pytest.approx(0.75, abs=0.05)
-
-
-def test_no_places_where_the_map_is_empty():
-    empty = np.zeros((4, 7), np.float32)
-    assert pick_places(empty, 5, np.random.default_rng(0)).shape == (0, 2)
-    assert pick_places(empty + 1, 0, np.random.default_rng(0)).shape == (0, 2)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["WorkingScale", "enlarge_ids", "keep_inside", "renumber", "sample_ids"]
+__all__ = ["WorkingScale", "enlarge_ids", "keep_inside", "renumber"]
 
 _PAD_PX = 2
 
@@ -102,21 +102,6 @@ def enlarge_ids(ids: npt.NDArray[np.int32], shape: tuple[int, int]) -> npt.NDArr
         covered = cv2.resize(foreground, shape[::-1], interpolation=cv2.INTER_LINEAR)
     enlarged[covered < 0.5] = 0
     return enlarged
-
-
-def sample_ids(ids: npt.NDArray[np.int32], shape: tuple[int, int]) -> npt.NDArray[np.int32]:
-    """Bring a label image to ``shape`` by taking the id at the centre of each new pixel.
-
-    Returns
-    -------
-    ndarray
-        ``shape`` int32; connected parts can fall apart (``keep_inside`` mends them).
-    """
-    rows, columns = (
-        np.minimum(((np.arange(n) + 0.5) * side / n).astype(np.intp), side - 1)
-        for n, side in zip(shape, ids.shape, strict=True)
-    )
-    return ids[np.ix_(rows, columns)]
 
 
 def _pad(extent: slice, limit: int) -> tuple[int, int]:

@@ -12,15 +12,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hpacells.simulate.texture import FloatImage, pick_places, smooth_noise, smoothstep
+from hpacells.simulate.texture import FloatImage, smoothstep
 
 __all__ = ["BoolImage", "CellAnatomy", "distance_um"]
 
 _COARSE_UM = 0.6
-_TOUCHING = 0.5  # contact from which an edge is not free
-_DIP = np.float32(0.25)  # how much thinner a cell is where it touches another
-_LUMPS, _LUMP_UM = np.float32(0.22), 5.0  # sd of the log thickness and width of its lumps
-_PLACE_STEP_UM = 0.16  # places are drawn on a grid this coarse
 BoolImage = npt.NDArray[np.bool_]
 
 
@@ -44,8 +40,6 @@ class CellAnatomy:
         Angle of the long axis in radians; of the spindle in mitosis.
     phase
         G1, S, G2 or M.
-    dna_content
-        Amount of DNA of all nuclei together: for one nucleus 1 in G1, 1-2 in S, 2 in G2 and M.
     centrosome
         Place of the microtubule organising centre.
     poles
@@ -64,7 +58,6 @@ class CellAnatomy:
     contact: FloatImage
     direction: float
     phase: str
-    dna_content: float
     centrosome: npt.NDArray[np.float64]
     poles: npt.NDArray[np.float64]
     nucleoli: FloatImage
@@ -87,12 +80,6 @@ class CellAnatomy:
         return distance_um(self.body, self.pixel_um)
 
     @cached_property
-    def free_edge_um(self) -> FloatImage:
-        """Distance to the cell's free edge in µm: where it touches another cell it stays thick."""
-        bare = ~self.body & (self.contact < _TOUCHING)
-        return distance_um(~bare, self.pixel_um) * self.body
-
-    @cached_property
     def nucleus_depth_um(self) -> FloatImage:
         """Distance to the nucleus' rim in µm, positive inside, negative outside."""
         outside = distance_um(~self.nucleus, self.pixel_um)
@@ -106,18 +93,15 @@ class CellAnatomy:
     @cached_property
     def in_cytoplasm(self) -> FloatImage:
         """Body without nucleus, both with soft edges, 0-1."""
-        return smoothstep(self.free_edge_um, 0.0, 0.5) * (1 - self.in_nucleus)
+        return smoothstep(self.edge_um, 0.0, 0.5) * (1 - self.in_nucleus)
 
     @cached_property
     def height(self) -> FloatImage:
-        """How thick the cell is, 0 at the thin free edge to about 1 near the nucleus; lumpy."""
+        """How much of the cell is in focus, 0 at the thin edge to 1 near the nucleus."""
         near = np.exp(np.minimum(self.nucleus_depth_um, 0) / np.float32(self._fall_um))
-        rise = smoothstep(self.free_edge_um, -0.6, 3.2)
-        rise *= 1 - _DIP * self.contact * (1 - smoothstep(self.edge_um, 0.0, 1.2))
-        rise *= np.float32(0.3) + np.float32(0.7) * near
-        rng = np.random.default_rng([self.number, int(self.body.sum())])
-        rise *= np.exp(_LUMPS * smooth_noise(self.shape, self.pixel_um, _LUMP_UM, rng=rng))
-        return np.minimum(rise, np.float32(1.2))
+        rise = smoothstep(self.edge_um, -0.6, 3.2)
+        result: FloatImage = (rise * (np.float32(0.3) + np.float32(0.7) * near)).astype(np.float32)
+        return result
 
     @cached_property
     def _fall_um(self) -> float:
@@ -159,13 +143,13 @@ class CellAnatomy:
         self, weights: FloatImage, count: int, rng: np.random.Generator
     ) -> npt.NDArray[np.float64]:
         """Draw places ``(count, 2)`` in proportion to a map; none where the map is empty."""
-        if count == 0:
+        cumulated = np.cumsum(weights, dtype=np.float64)
+        if cumulated[-1] <= 0 or count == 0:
             return np.zeros((0, 2))
-        step = max(1, int(_PLACE_STEP_UM / self.pixel_um + 1e-6))
-        found = pick_places(weights, count, rng, step=step)
-        if step > 1 and len(found) == 0:  # too small a map for the coarse grid
-            found = pick_places(weights, count, rng)
-        return found
+        picks = np.searchsorted(cumulated, rng.random(count) * cumulated[-1], side="right")
+        picks = np.minimum(picks, cumulated.size - 1)
+        rows, columns = np.unravel_index(picks, weights.shape)
+        return np.stack([rows, columns], axis=1) + rng.random((count, 2)) - 0.5
 
 
 def distance_um(mask: BoolImage, pixel_um: float) -> FloatImage:

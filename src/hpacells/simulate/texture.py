@@ -6,25 +6,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "FloatImage",
-    "blur_um",
-    "compress",
-    "draw_spots",
-    "draw_strokes",
-    "from_coarse",
-    "pick_places",
-    "polygon_walls",
-    "smooth_noise",
-    "smoothstep",
-    "to_unit",
-]
+__all__ = ["FloatImage", "blur_um", "draw_spots", "draw_strokes", "smooth_noise", "smoothstep"]
 
 FloatImage = npt.NDArray[np.float32]
 _FRACTION_BITS = 4
 _LAYERS = 4
-_FINE_STEP = 4.0  # noise is curved on this many pixels a grain, straight in between
-_SPOT_REACH = 3.5  # standard deviations at which a spot is cut off
 
 
 def smooth_noise(
@@ -50,124 +36,29 @@ def smooth_noise(
     """
     step = max(length_um / pixel_um, 1.0)
     rows, columns = (int(np.ceil(n / step)) + 4 for n in shape)
-    grains = rng.standard_normal((rows, columns), dtype=np.float32)
+    coarse = rng.standard_normal((rows, columns), dtype=np.float32)
+    if step > 1.0:
+        coarse *= np.float32(1.17)  # interpolation between independent values lowers the spread
     shift = rng.uniform(0.0, 1.0, 2)
-    if step <= 1.0:
-        return _cut(grains, shape, 1 + shift)
-    grains *= np.float32(1.17)  # interpolation between independent values lowers the spread
-    fine = step if step < 1.5 * _FINE_STEP else _FINE_STEP
-    smooth = _enlarge(grains, fine, cv2.INTER_CUBIC)
-    if step < 1.5 * _FINE_STEP:
-        return _cut(smooth, shape, fine * (1 + shift))
-    ratio = step / fine  # the rest of the way straight lines do, over what is needed only
-    part = (int(np.ceil(shape[0] / ratio)) + 2, int(np.ceil(shape[1] / ratio)) + 2)
-    wide = _enlarge(_cut(smooth, part, fine * (1 + shift)), ratio, cv2.INTER_LINEAR)
-    return _cut(wide, shape, np.zeros(2))
-
-
-def _enlarge(image: FloatImage, factor: float, interpolation: int) -> FloatImage:
-    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
-    return cv2.resize(image, size, interpolation=interpolation).astype(np.float32, copy=False)
-
-
-def _cut(image: FloatImage, shape: tuple[int, int], corner: npt.NDArray[np.float64]) -> FloatImage:
-    r0, c0 = (int(value) for value in corner)
-    cut: FloatImage = image[r0 : r0 + shape[0], c0 : c0 + shape[1]]
-    return cut
+    matrix = np.array([[step, 0, -step * (1 + shift[0])], [0, step, -step * (1 + shift[1])]])
+    return cv2.warpAffine(
+        coarse, matrix, (shape[1], shape[0]), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    ).astype(np.float32, copy=False)
 
 
 def smoothstep(values: FloatImage, low: float, high: float) -> FloatImage:
     """Rise from 0 at ``low`` to 1 at ``high`` without corners."""
-    part = values * np.float32(1 / (high - low))
-    part -= np.float32(low / (high - low))
-    np.clip(part, 0, 1, out=part)
-    result: FloatImage = 3 - 2 * part
-    result *= part
-    result *= part
+    part = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
+    result: FloatImage = part * part * (3 - 2 * part)
     return result
-
-
-def to_unit(image: FloatImage, percentile: float = 98.0) -> FloatImage:
-    """Scale so that the bright part of what is drawn is 1; an empty image stays empty."""
-    top = float(image.max(initial=0.0))
-    if top <= 1e-6:
-        return image
-    drawn = image[image > 0.08 * top]
-    return image / np.float32(max(float(np.percentile(drawn, percentile)), 1e-6))
-
-
-def compress(image: FloatImage, strength: float) -> FloatImage:
-    """Bend levels above 1 down and those below 1 up, as bright stains saturate; 1 stays 1."""
-    result: FloatImage = image * np.float32(1 + strength) / (1 + np.float32(strength) * image)
-    return result
-
-
-def polygon_walls(shape: tuple[int, int], seeds: npt.NDArray[np.float64]) -> FloatImage:
-    """Draw the walls between the nearest neighbourhoods of seeds, one pixel wide.
-
-    Parameters
-    ----------
-    shape
-        Rows and columns.
-    seeds
-        ``(n, 2)`` row and column in pixels; fewer than two give no walls.
-
-    Returns
-    -------
-    ndarray
-        ``shape`` float32, 1 on a wall, 0 elsewhere.
-    """
-    walls = np.zeros(shape, np.float32)
-    if len(seeds) < 2:
-        return walls
-    ground = np.ones(shape, np.uint8)
-    places = np.clip(np.rint(seeds).astype(int), 0, np.array(shape) - 1)
-    ground[places[:, 0], places[:, 1]] = 0
-    _, nearest = cv2.distanceTransformWithLabels(
-        ground, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    walls[:, 1:] = nearest[:, 1:] != nearest[:, :-1]
-    walls[1:] += nearest[1:] != nearest[:-1]
-    return np.minimum(walls, np.float32(1.0))
-
-
-def from_coarse(image: FloatImage, step: int, shape: tuple[int, int]) -> FloatImage:
-    """Bring a map of every ``step``-th pixel to all pixels, straight in between.
-
-    Parameters
-    ----------
-    image
-        ``(ceil(h / step), ceil(w / step))`` float32; its first pixel is the first of the result.
-    step
-        1 or more; 1 gives the map itself.
-    shape
-        Rows and columns of the result, ``(h, w)``.
-    """
-    if step == 1:
-        return image
-    matrix = np.array([[1 / step, 0, 0], [0, 1 / step, 0]])
-    return cv2.warpAffine(
-        image,
-        matrix,
-        shape[::-1],
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    ).astype(np.float32, copy=False)
 
 
 def blur_um(image: FloatImage, sigma_um: float, pixel_um: float) -> FloatImage:
-    """Blur with a Gaussian of that standard deviation; wide ones on a coarser grid, for speed."""
+    """Blur with a Gaussian of that standard deviation."""
     sigma = sigma_um / pixel_um
     if sigma < 0.2:
         return image
-    step = int(sigma // 3)
-    if step < 2 or min(image.shape) < 4 * step:
-        return cv2.GaussianBlur(image, (0, 0), sigma).astype(np.float32, copy=False)
-    size = (image.shape[1] // step, image.shape[0] // step)
-    coarse = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    coarse = cv2.GaussianBlur(coarse, (0, 0), sigma / step)
-    wide = cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return wide.astype(np.float32, copy=False)
+    return cv2.GaussianBlur(image, (0, 0), sigma).astype(np.float32, copy=False)
 
 
 def draw_strokes(
@@ -237,52 +128,26 @@ def draw_spots(
     centres
         ``(n, 2)`` row and column in pixels; those outside are left out.
     sigmas_um
-        ``(n,)`` radius at which a spot has 61 % of its peak; at least half a pixel.
+        ``(n,)`` radius at which a spot has 61 % of its peak; grouped into at most four sizes.
     levels
         ``(n,)`` peak brightness.
     pixel_um
         µm per pixel.
     """
     total = np.zeros(shape, np.float32)
-    for (row, column), sigma_um, level in zip(centres, sigmas_um, levels, strict=True):
-        sigma = max(float(sigma_um) / pixel_um, 0.5)
-        reach = int(np.ceil(_SPOT_REACH * sigma))
-        r0, c0 = max(0, int(row) - reach), max(0, int(column) - reach)
-        r1, c1 = min(shape[0], int(row) + reach + 1), min(shape[1], int(column) + reach + 1)
-        if r1 <= r0 or c1 <= c0:
-            continue
-        down = np.exp(-0.5 * np.square((np.arange(r0, r1, dtype=np.float32) - row) / sigma))
-        right = np.exp(-0.5 * np.square((np.arange(c0, c1, dtype=np.float32) - column) / sigma))
-        total[r0:r1, c0:c1] += (level * down)[:, None] * right[None, :]
+    if len(centres) == 0:
+        return total
+    order = np.argsort(sigmas_um, kind="stable")
+    for group in np.array_split(order, min(4, len(order))):
+        sigma = max(float(sigmas_um[group].mean()) / pixel_um, 0.5)
+        impulses = np.zeros(shape, np.float32)
+        places = np.floor(centres[group]).astype(int)
+        parts = centres[group] - places
+        for dr, dc in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            rows, columns = places[:, 0] + dr, places[:, 1] + dc
+            inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+            share = np.abs(1 - dr - parts[:, 0]) * np.abs(1 - dc - parts[:, 1])
+            np.add.at(impulses, (rows[inside], columns[inside]), (share * levels[group])[inside])
+        peak = 2 * np.pi * sigma**2
+        total += cv2.GaussianBlur(impulses, (0, 0), sigma) * np.float32(peak)
     return total
-
-
-def pick_places(
-    weights: FloatImage, count: int, rng: np.random.Generator, *, step: int = 1
-) -> npt.NDArray[np.float64]:
-    """Draw places in proportion to a map.
-
-    Parameters
-    ----------
-    weights
-        ``(h, w)``, none negative.
-    count
-        How many; none are given where the map is empty.
-    rng
-        Source of the places.
-    step
-        Look at every so many pixels only, and spread the places evenly in between: faster.
-
-    Returns
-    -------
-    ndarray
-        ``(count, 2)`` or ``(0, 2)`` float64, row and column in pixels.
-    """
-    coarse = weights[::step, ::step]
-    cumulated = np.cumsum(coarse, dtype=np.float64)
-    if cumulated.size == 0 or cumulated[-1] <= 0:
-        return np.zeros((0, 2))
-    picks = np.searchsorted(cumulated, rng.random(count) * cumulated[-1], side="right")
-    picks = np.minimum(picks, cumulated.size - 1)
-    corners = np.stack(np.unravel_index(picks, coarse.shape), axis=1)
-    return (corners + rng.random((count, 2)) - 0.5) * step

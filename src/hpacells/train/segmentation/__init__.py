@@ -1,1 +1,0 @@
-"""Simulated fields with true masks to the weights of the ``unet`` segmenter."""
