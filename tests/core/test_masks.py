@@ -5,7 +5,7 @@ import pytest
 from skimage.measure import label
 
 from hpacells.core.errors import InputError
-from hpacells.core.masks import MAX_CELL_ID, CellMasks
+from hpacells.core.masks import MAX_CELL_ID, CellMasks, largest_part
 
 
 def masks(cells, nuclei=None):
@@ -99,3 +99,12 @@ def test_checking_a_full_field_is_fast():
         CellMasks(cells, cells, "drawn", 0.08)
         best = min(best, time.perf_counter() - started)
     assert best < 0.3  # about 0.03 on an idle core
+
+
+def test_the_largest_part_is_kept():
+    mask = np.zeros((20, 30), bool)
+    mask[2:10, 2:12] = True
+    mask[15:18, 20:25] = True
+    kept = largest_part(mask)
+    assert kept.sum() == 80
+    assert not largest_part(np.zeros((4, 6), bool)).any()

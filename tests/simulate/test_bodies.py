@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hpacells.simulate.bodies import build_anatomies, largest_part
+from hpacells.simulate.bodies import build_anatomies
 from hpacells.simulate.cell_lines import find_cell_line
 from hpacells.simulate.filaments import Gait, grow_paths
 from hpacells.simulate.layout import draw_layout
@@ -44,15 +44,6 @@ def test_areas_do_not_depend_on_the_pixel_size(layout, cells):
     for cell in cells:
         if cell.number in areas:
             assert cell.body.sum() * 0.16**2 == pytest.approx(areas[cell.number], rel=0.08)
-
-
-def test_the_largest_part_is_kept():
-    mask = np.zeros((20, 30), bool)
-    mask[2:10, 2:12] = True
-    mask[15:18, 20:25] = True
-    kept = largest_part(mask)
-    assert kept.sum() == 80
-    assert not largest_part(np.zeros((4, 6), bool)).any()
 
 
 def test_paths_stay_in_the_body_and_keep_their_length(cells):

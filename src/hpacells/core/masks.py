@@ -9,7 +9,7 @@ from scipy.ndimage import find_objects
 
 from hpacells.core.errors import InputError
 
-__all__ = ["MAX_CELL_ID", "CellMasks"]
+__all__ = ["MAX_CELL_ID", "CellMasks", "largest_part"]
 
 MAX_CELL_ID = 65535
 """Masks are stored as 16-bit images."""
@@ -68,6 +68,18 @@ class CellMasks:
         # counting is several times faster than sorting the pixels, and ids are small
         ids = np.flatnonzero(np.bincount(self.cells.ravel()))
         return ids[ids > 0].astype(np.int32)
+
+
+def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Keep the largest part (8-neighbourhood) of a mask ``(H, W)``; its holes stay.
+
+    The first of equals is kept. A mask in one part, or without any, is given back itself.
+    """
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    return np.asarray(parts.reshape(mask.shape) == largest)
 
 
 def _first_in_parts(cells: npt.NDArray[np.int32]) -> int | None:

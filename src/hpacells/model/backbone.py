@@ -57,43 +57,29 @@ def build_backbone(name: str, *, drop_path: float = 0.0, **kwargs: Any) -> nn.Mo
     ConfigError
         When no model has that name, or it takes no such argument.
     """
-    channels = len(CHANNELS)
-    if name in OWN_BACKBONES:
-        kwargs = {"global_pool": "catavgmax", **kwargs}
-        try:
-            return NormFreeNet(
-                OWN_BACKBONES[name],
-                num_classes=0,
-                in_chans=channels,
-                drop_path_rate=drop_path,
-                **kwargs,
-            )
-        except TypeError as error:
-            raise _refuse_kwargs(name, kwargs, error) from error
-    if not is_model(name):
-        own = ", ".join(sorted(OWN_BACKBONES))
+    own = OWN_BACKBONES.get(name)
+    if own is None and not is_model(name):
+        known = ", ".join(sorted(OWN_BACKBONES))
         raise ConfigError(
-            f"backbone: expected {own} or the name of a timm model, got {name!r}. "
+            f"backbone: expected {known} or the name of a timm model, got {name!r}. "
             "timm.list_models() lists them."
         )
+    shared: dict[str, Any] = {
+        "num_classes": 0,
+        "in_chans": len(CHANNELS),
+        "drop_path_rate": drop_path,
+    }
+    if own is not None:
+        kwargs = {"global_pool": "catavgmax", **kwargs}
     try:
-        return create_model(
-            name,
-            pretrained=False,
-            num_classes=0,
-            in_chans=channels,
-            drop_path_rate=drop_path,
-            **kwargs,
-        )
+        if own is not None:
+            return NormFreeNet(own, **shared, **kwargs)
+        return create_model(name, pretrained=False, **shared, **kwargs)
     except TypeError as error:
-        raise _refuse_kwargs(name, kwargs, error) from error
-
-
-def _refuse_kwargs(name: str, kwargs: dict[str, Any], error: TypeError) -> ConfigError:
-    return ConfigError(
-        f"backbone_kwargs: {name} cannot be built with {kwargs} ({error}). Correct them in the "
-        "--config file."
-    )
+        raise ConfigError(
+            f"backbone_kwargs: {name} cannot be built with {kwargs} ({error}). Correct them in the "
+            "--config file."
+        ) from error
 
 
 def feature_size(backbone: nn.Module, crop_px: int) -> int:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hpacells.core.masks import largest_part
+
 __all__ = ["WorkingScale", "enlarge_ids", "keep_inside", "renumber"]
 
 _PAD_PX = 2
@@ -127,20 +129,13 @@ def keep_inside(
     whole = np.zeros_like(cells)
     for cell_id, box in enumerate(ndimage.find_objects(cells), start=1):
         if box is not None:
-            whole[box][_largest_part(cells[box] == cell_id)] = cell_id
+            whole[box][largest_part(cells[box] == cell_id)] = cell_id
     boxes = {i: box for i, box in enumerate(ndimage.find_objects(whole), start=1) if box}
     # the smallest box first: a cell that lies inside another one keeps its own holes
     for cell_id in sorted(boxes, key=lambda i: (_box_area(boxes[i]), i)):
         view = whole[boxes[cell_id]]
         view[_filled(view == cell_id) & (view == 0)] = cell_id
     return whole, np.where(nuclei == whole, nuclei, 0).astype(np.int32)
-
-
-def _largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Keep the largest part (8-neighbourhood) of a mask with pixels; the first of equals."""
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    return np.asarray(parts.reshape(mask.shape) == largest)
 
 
 def _filled(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -5,11 +5,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects
 
+from hpacells.core.masks import largest_part
 from hpacells.simulate.anatomy import BoolImage, CellAnatomy, distance_um
 from hpacells.simulate.layout import GRID_UM, MARGIN_UM, CellPlan, Layout
 from hpacells.simulate.texture import FloatImage, smooth_noise, smoothstep
 
-__all__ = ["build_anatomies", "largest_part"]
+__all__ = ["build_anatomies"]
 
 _PAD_UM = 2.4
 _SMOOTHING_UM = 0.3
@@ -68,16 +69,6 @@ def build_anatomies(
         if anatomy is not None:
             anatomies.append(anatomy)
     return anatomies
-
-
-def largest_part(mask: BoolImage) -> BoolImage:
-    """Keep the largest 8-connected part of a mask; its holes stay."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count <= 2:
-        return mask
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    kept: BoolImage = parts == largest
-    return kept
 
 
 def _pixel_box(slices: tuple[slice, slice], pixel_um: float, extent: int) -> Box:

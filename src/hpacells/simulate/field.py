@@ -8,9 +8,9 @@ import numpy.typing as npt
 from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.fov import FieldOfView
 from hpacells.core.locations import NEGATIVE
-from hpacells.core.masks import CellMasks
+from hpacells.core.masks import CellMasks, largest_part
 from hpacells.simulate.anatomy import CellAnatomy
-from hpacells.simulate.bodies import build_anatomies, largest_part
+from hpacells.simulate.bodies import build_anatomies
 from hpacells.simulate.camera import draw_exposure, take_picture
 from hpacells.simulate.cell_lines import find_cell_line
 from hpacells.simulate.config import SimulateConfig
