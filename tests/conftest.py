@@ -1,5 +1,6 @@
 """What tests of several stages need: a tiny model folder, and fields as image files."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,15 @@ from hpacells.runtime.model_folder import (
 
 TINY_CROP_PX = 32
 TINY_EMBEDDING = 6
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C also where a shell began the tests in the background, deaf to it as it is there.
+
+    That deafness would be handed on to the commands that tests start and interrupt.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def make_tiny_graph(seed: int, *, side: int = TINY_CROP_PX, width: int = TINY_EMBEDDING) -> bytes:
