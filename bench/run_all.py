@@ -2,6 +2,8 @@
 
 Each ``bench/<name>.py`` writes ``bench/results/<name>.json``: a list of rows with ``what``,
 ``asked``, ``measured``, and ``met`` (true, false or null where nothing was asked).
+``transfer`` trains a network, which takes hours the first time; name benchmarks to run only those:
+``python bench/run_all.py metric_speed memory``.
 """
 
 import json
@@ -11,7 +13,15 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-NOT_BENCHES = {"run_all", "brute_force"}
+NOT_BENCHES = {
+    "run_all",
+    "brute_force",
+    "cell_features",
+    "cell_samples",
+    "realism_statistics",
+    "simulated_data",
+    "transfer_training",
+}
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "hpacells"
 README = ROOT / "README.md"
+INDENT = "    "
 START, END = "<!-- tree -->\n```\n", "```\n<!-- /tree -->"
 FLOW = (
     "core", "images", "runtime", "simulate", "segment", "crops", "model", "evaluate",
@@ -25,17 +26,17 @@ def first_line(path: Path) -> str:
 
 
 def draw_tree() -> str:
-    """Draw packages in the order of the layers, modules by name."""
-    lines = []
+    """Draw packages in the order of the layers, modules by name, under their folder."""
+    rows = []
     for name in FLOW:
-        folder = PACKAGE / name
-        lines.append(f"{name + '/':30s}{first_line(folder / '__init__.py')}")
-        for path in sorted(folder.rglob("*.py")):
-            relative = path.relative_to(folder)
-            if relative != Path("__init__.py"):
-                shown = relative.parent.as_posix() + "/" if path.stem == "__init__" else relative
-                lines.append(f"    {shown!s:26s}{first_line(path)}")
-    return "\n".join(lines) + "\n"
+        for path in sorted((PACKAGE / name).rglob("*.py")):
+            shown = path.relative_to(PACKAGE)
+            if path.stem == "__init__":
+                shown = shown.parent
+            mark = "/" if path.stem == "__init__" else ""
+            rows.append((INDENT * (len(shown.parts) - 1) + shown.name + mark, first_line(path)))
+    column = 2 + max(len(shown) for shown, _ in rows)
+    return "".join(f"{shown:{column}s}{text}\n" for shown, text in rows)
 
 
 def main() -> int:

@@ -19,6 +19,11 @@ from hpacells.runtime.model_folder import (
     Training,
     write_model_spec,
 )
+from hpacells.runtime.segmenter_folder import (
+    SEGMENTER_GRAPH,
+    SegmenterSpec,
+    write_segmenter_spec,
+)
 
 TINY_CROP_PX = 32
 TINY_EMBEDDING = 6
@@ -75,6 +80,61 @@ def make_tiny_graph(seed: int, *, side: int = TINY_CROP_PX, width: int = TINY_EM
     opset = [helper.make_opsetid("", 17)]
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=opset, ir_version=8)
     return model.SerializeToString()
+
+
+def make_tiny_segmenter_graph() -> bytes:
+    """Maps by thresholds: cells from microtubules and ER, nuclei and seeds from the nucleus stain;
+    no borders. A missing stain is zeroed.
+    """
+    kernel = np.zeros((4, 3, 1, 1), np.float32)
+    kernel[0, 1:] = 20
+    kernel[2:, 0] = 40
+    weights = {
+        "kernel": kernel,
+        "bias": np.array([-12, -9, -20, -24], np.float32),
+        "axes": np.array([2, 3], np.int64),
+    }
+    nodes = [
+        helper.make_node("Unsqueeze", ["present", "axes"], ["flags"]),
+        helper.make_node("Mul", ["stains", "flags"], ["seen"]),
+        helper.make_node("Conv", ["seen", "kernel", "bias"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["maps"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info("stains", TensorProto.FLOAT, ["n", 3, "h", "w"]),
+            helper.make_tensor_value_info("present", TensorProto.FLOAT, ["n", 3]),
+        ],
+        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["n", 4, "h", "w"])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def make_segmenter_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder with a tiny segmenter; keywords replace fields of its ``SegmenterSpec``."""
+
+    def make(name: str = "tiny", *, graph: bytes | None = None, **fields) -> Path:
+        folder = tmp_path / "segmenters" / name
+        folder.mkdir(parents=True)
+        content = make_tiny_segmenter_graph() if graph is None else graph
+        (folder / SEGMENTER_GRAPH).write_bytes(content)
+        spec = {
+            "name": name,
+            "version": "1",
+            "pixel_size_um": 0.32,
+            "normalisation": "as hpacells.segment.stain_input",
+            "licence": "BSD-3-Clause",
+        }
+        write_segmenter_spec(folder, SegmenterSpec(**(spec | fields)))
+        return folder
+
+    return make
 
 
 @pytest.fixture

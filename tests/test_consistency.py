@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from hpacells.core import errors
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "hpacells").rglob("*.py"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r'\]\(([^)\s]+)[^)]*\)|(?:src|href)="([^"]+)"')
 MODULES = sorted(
     info.name for info in pkgutil.walk_packages(hpacells.__path__, "hpacells.") if not info.ispkg
 )
@@ -46,6 +49,14 @@ def test_readme_tree_is_the_real_tree():
 def test_every_error_is_expected_by_some_test(name):
     tests = [p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py")]
     assert any(f"raises({name}" in text for text in tests)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_and_pictures_of_a_page_are_there(page):
+    found = LINK.findall(page.read_text(encoding="utf-8"))
+    targets = {next(filter(None, groups)).partition("#")[0] for groups in found}
+    here = {target for target in targets if target and not target.startswith(("http", "mailto:"))}
+    assert sorted(target for target in here if not (page.parent / target).exists()) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import cv2
 import pytest
 
 from hpacells.core.pools import keep_in_flight, over_processes
@@ -42,8 +43,20 @@ def test_every_item_comes_once_with_its_own_result(workers, work):
     assert {item: result[0] for item, result in results.items()} == {i: i * i for i in range(7)}
     pids = {result[1] for result in results.values()}
     assert (os.getpid() in pids) == (workers == 1)
-    if workers == 2:
-        assert {result[2] for result in results.values()} == {1}
+    assert {result[2] for result in results.values()} == {1}
+
+
+def test_work_in_this_process_gives_its_threads_back(work):
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        for _, result in over_processes(work.square, [1, 2], workers=1):
+            assert (result[2], cv2.getNumThreads()) == (1, 3)
+        with pytest.raises(ValueError, match="three"):
+            list(over_processes(work.fail_on_three, [3], workers=1))
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_nothing_to_do_and_one_item_start_no_process(work):

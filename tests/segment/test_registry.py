@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from hpacells.core.errors import ConfigError
-from hpacells.segment.config import MeasureConfig, SegmentConfig
+from hpacells.segment.config import MeasureConfig, SegmentConfig, UnetConfig
 from hpacells.segment.registry import DEFAULT_SEGMENTER, SEGMENTERS, get_segmenter
+from hpacells.segment.unet import UNET_FOLDER
 
 
 @pytest.mark.parametrize("name", sorted(SEGMENTERS))
@@ -22,12 +23,17 @@ def test_default_segmenter_is_there():
     assert DEFAULT_SEGMENTER in SEGMENTERS
 
 
+def test_unet_is_offered_only_with_its_weights():
+    assert ("unet" in SEGMENTERS) == UNET_FOLDER.is_dir()
+
+
 def test_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match="expected one of watershed, got 'waterfall'"):
+    known = ", ".join(sorted(SEGMENTERS))
+    with pytest.raises(ConfigError, match=f"expected one of {known}, got 'waterfall'"):
         get_segmenter("waterfall")
 
 
-@pytest.mark.parametrize("config", [SegmentConfig, MeasureConfig])
+@pytest.mark.parametrize("config", [SegmentConfig, MeasureConfig, UnetConfig])
 def test_each_setting_is_explained_with_its_unit_or_share(config):
     for name, info in config.model_fields.items():
         assert info.description, name
@@ -38,6 +44,11 @@ def test_each_setting_is_explained_with_its_unit_or_share(config):
 def test_level_range_must_be_ordered():
     with pytest.raises(ValidationError, match="least <= most"):
         SegmentConfig(body_level_range=(0.2, 0.1))
+
+
+def test_the_faint_level_is_the_lower_one():
+    with pytest.raises(ValidationError, match="faint_seed_level: expected at most seed_level"):
+        UnetConfig(seed_level=0.3, faint_seed_level=0.4)
 
 
 def test_unknown_settings_are_refused():

@@ -6,6 +6,7 @@ import pytest
 from hpacells.simulate.bodies import build_anatomies
 from hpacells.simulate.cell_lines import find_cell_line
 from hpacells.simulate.layout import draw_layout
+from hpacells.simulate.stain_style import draw_stain_style
 from hpacells.simulate.stains import stain_cell
 
 
@@ -17,7 +18,8 @@ def make_cells(mitotic_share, *, pixel_um=0.16, line="U-2 OS", seed=3, side_um=6
         layout, side_px=round(side_um / pixel_um), pixel_um=pixel_um, seed=(seed, 1)
     )
     whole = [cell for cell in cells if cell.nucleus.sum() * pixel_um**2 > 20]
-    return [stain_cell(cell, np.random.default_rng([seed, cell.number])) for cell in whole]
+    style = draw_stain_style(np.random.default_rng(seed))
+    return [stain_cell(cell, style, np.random.default_rng([seed, cell.number])) for cell in whole]
 
 
 @pytest.fixture(scope="session")

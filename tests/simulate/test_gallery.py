@@ -12,9 +12,17 @@ def test_a_sheet_has_a_row_per_location(tmp_path, monkeypatch):
         return np.full((320, 640, 3), location, np.uint8)
 
     monkeypatch.setattr("hpacells.simulate.gallery.draw_tile", flat_tile)
-    write_gallery(tmp_path / "gallery.png", seed=1, lines=("U-2 OS", "HAP1"))
+    seen = []
+    write_gallery(
+        tmp_path / "gallery.png",
+        seed=1,
+        lines=("U-2 OS", "HAP1"),
+        progress=lambda *told: seen.append(told),
+    )
+    assert seen[0] == (1, N_LOCATIONS, "Nucleoplasm")
+    assert seen[-1] == (N_LOCATIONS, N_LOCATIONS, "Negative")
     sheet = cv2.imread(str(tmp_path / "gallery.png"))
-    assert sheet.shape[0] == 40 + 320 * N_LOCATIONS
+    assert sheet.shape[:2] == (40 + 320 * N_LOCATIONS, 200 + 2 * 640)
     assert sheet[40 + 320 * 5 + 100, -10, 0] == 5
 
 

@@ -1,116 +1,86 @@
-"""The draws of labels: frequencies, presence, clustering, order."""
+"""Samples: which fields they hold, labels, cell lines, designs."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from hpacells.core.locations import N_LOCATIONS, NEGATIVE
-from hpacells.simulate.label_model import (
-    SPINDLE,
-    draw_cell_locations,
-    draw_image_shares,
-    draw_sample,
-    mitotic_share,
-)
-
-# Measured on manually labelled cells of public atlas images: p, rho.
-MEASURED = {0: (0.78, 0.52), 7: (0.49, 0.29), 12: (0.24, 0.21), 13: (0.70, 0.75), 14: (0.85, 0.33)}
+from hpacells.core.errors import ConfigError
+from hpacells.core.locations import NEGATIVE
+from hpacells.simulate import label_model
+from hpacells.simulate.label_model import FIELDS_PER_BLOCK, draw_sample
 
 
-def sample_with(*locations):
-    sample = draw_sample(1, 0, "uniform")
-    return type(sample)(**{**sample.__dict__, "locations": locations})
-
-
-@pytest.mark.parametrize("location", sorted(MEASURED))
-def test_presence_has_the_measured_mean_and_correlation(location):
-    p, rho = MEASURED[location]
-    sample = sample_with(location)
-    rng = np.random.default_rng(location)
-    images, cells = 1500, 12
-    carried = np.zeros((images, cells))
-    for i in range(images):
-        shares = draw_image_shares(sample, rng)
-        for j in range(cells):
-            carried[i, j] = location in draw_cell_locations(shares, rng, mitotic=False)
-    assert carried.mean() == pytest.approx(p, abs=0.035)
-    # Intraclass correlation by analysis of variance.
-    between = cells * carried.mean(axis=1).var(ddof=1)
-    within = carried.var(axis=1, ddof=1).mean()
-    assert (between - within) / (between + (cells - 1) * within) == pytest.approx(rho, abs=0.05)
-
-
-def test_a_location_outside_the_label_is_in_no_cell():
-    rng = np.random.default_rng(0)
-    shares = draw_image_shares(sample_with(0, 7), rng)
-    seen = {i for _ in range(200) for i in draw_cell_locations(shares, rng, mitotic=False)}
-    assert seen <= {0, 7, NEGATIVE}
-
-
-def test_a_cell_left_with_nothing_is_negative():
-    rng = np.random.default_rng(0)
-    assert draw_cell_locations({3: 0.0}, rng, mitotic=False) == (NEGATIVE,)
-    assert draw_cell_locations({NEGATIVE: 1.0}, rng, mitotic=False) == (NEGATIVE,)
-
-
-def test_a_spindle_is_in_mitotic_cells_only_and_in_all_of_them():
-    rng = np.random.default_rng(0)
-    shares = draw_image_shares(sample_with(0, SPINDLE), rng)
-    for _ in range(50):
-        assert SPINDLE not in draw_cell_locations(shares, rng, mitotic=False)
-        assert draw_cell_locations(shares, rng, mitotic=True) == (SPINDLE,)
-
-
-def test_mitosis_is_rare_but_for_uniform_spindle_images():
-    assert mitotic_share(sample_with(0), "uniform") == mitotic_share(sample_with(0), "atlas")
-    assert mitotic_share(sample_with(SPINDLE), "atlas") == pytest.approx(0.07)
-    assert mitotic_share(sample_with(SPINDLE), "uniform") > 0.3
-
-
-def count_cells(frequencies, fields=3000):
-    cells, images, sizes = Counter(), Counter(), []
-    for i in range(fields):
-        sample = draw_sample(5, i, frequencies)
-        rng = np.random.default_rng([5, i])
-        shares = draw_image_shares(sample, rng)
-        images.update(sample.locations)
-        sizes.append(len(sample.locations))
-        share = mitotic_share(sample, frequencies)
-        for _ in range(8):
-            cells.update(draw_cell_locations(shares, rng, mitotic=rng.random() < share))
-    return cells, images, np.array(sizes)
-
-
-def test_uniform_means_uniform_over_the_locations_of_cells():
-    cells, _, sizes = count_cells("uniform")
-    counts = np.array([cells[i] for i in range(N_LOCATIONS) if i != NEGATIVE])
-    assert counts.min() > 0.65 * counts.mean()
-    assert counts.max() < 1.4 * counts.mean()
-    assert 1.5 < sizes.mean() < 1.9
-    assert sizes.max() == 4
-
-
-def test_atlas_frequencies_follow_the_image_counts_of_the_atlas():
-    _, images, sizes = count_cells("atlas")
-    assert images[0] > images[16] > images[13] > images[2] > images[17] > images[15]
-    assert images[0] / 3000 == pytest.approx(8797 / 21806, abs=0.08)
-    assert sizes.mean() == pytest.approx(1.645, abs=0.12)
-
-
-def test_few_fields_show_many_first_locations():
-    assert len({draw_sample(2, i, "uniform").locations for i in range(48)}) >= 18
-
-
-def test_a_sample_has_at_most_six_neighbouring_fields_and_one_label():
-    samples = [draw_sample(4, i, "uniform") for i in range(60)]
+def test_a_sample_has_one_to_six_neighbouring_fields_and_one_label():
+    samples = [draw_sample(4, i, "uniform") for i in range(FIELDS_PER_BLOCK * 8)]
     ordinals = [s.ordinal for s in samples]
     assert ordinals == sorted(ordinals)
-    assert max(Counter(ordinals).values()) <= 6
+    assert set(ordinals) == set(range(max(ordinals) + 1))
+    sizes = Counter(ordinals)
+    assert set(sizes.values()) == {1, 2, 3, 4, 5, 6}
+    later = [sizes[o] for o in set(ordinals[FIELDS_PER_BLOCK:])]
+    assert np.mean(later) == pytest.approx(3.0)
     by_ordinal = {}
     for sample in samples:
         assert by_ordinal.setdefault(sample.ordinal, sample) == sample
-    assert len({s.antibody for s in by_ordinal.values()}) == len(by_ordinal)
+    assert len({(s.antibody, s.cell_line) for s in by_ordinal.values()}) == len(by_ordinal)
+
+
+def samples_of(seed, fields, **choice):
+    """Give one of each sample, in order."""
+    drawn = (draw_sample(seed, i, "uniform", **choice) for i in range(fields))
+    return list({s.ordinal: s for s in drawn}.values())
+
+
+def by_gene(samples):
+    genes = {}
+    for sample in samples:
+        genes.setdefault(sample.gene, []).append(sample)
+    return genes
+
+
+@pytest.fixture
+def small_groups(monkeypatch):
+    monkeypatch.setattr(label_model, "_GENES_PER_GROUP", 24)
+
+
+def test_few_fields_have_as_many_genes_as_samples():
+    samples = samples_of(4, 900)
+    assert len({s.gene for s in samples}) == len(samples)
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_a_gene_is_stained_in_three_cell_lines():
+    samples = samples_of(4, 420)
+    genes = by_gene(samples[: 72 + 24])
+    assert [len(one) for one in genes.values()] == [3] * 24 + [1] * 24
+    for one in list(genes.values())[:24]:
+        assert len({s.cell_line for s in one}) == 3
+        assert len({s.antibody for s in one}) == len({s.gene_ordinal for s in one}) == 1
+        assert len({(s.plate, s.well) for s in one}) == 3
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_a_genes_label_and_design_are_mostly_the_same_in_every_line():
+    firsts, others = [], []
+    for seed in range(6):
+        for one in by_gene(samples_of(seed, 420)[:144]).values():
+            firsts += [one[0]] * (len(one) - 1)
+            others += one[1:]
+    same = [a.locations == b.locations for a, b in zip(firsts, others, strict=True)]
+    assert 0.6 < np.mean(same) < 0.95
+    for first, other, alike in zip(firsts, others, same, strict=True):
+        assert len(set(first.locations) ^ set(other.locations)) <= 3
+        if alike:
+            assert other.variation == first.variation
+        assert set(other.variation.group) <= set(other.locations)
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize(("lines", "count"), [(("HeLa",), 1), (("HeLa", "A549"), 2)])
+def test_a_gene_has_as_many_lines_as_there_are(lines, count):
+    genes = by_gene(samples_of(4, 260, cell_lines=lines)[:72])
+    assert {len({s.cell_line for s in one}) for one in genes.values()} == {count}
 
 
 def test_a_field_alone_draws_what_it_draws_in_the_dataset():
@@ -118,7 +88,54 @@ def test_a_field_alone_draws_what_it_draws_in_the_dataset():
     assert draw_sample(4, 31, "atlas") != draw_sample(5, 31, "atlas")
 
 
+@pytest.mark.parametrize(("fields", "classes"), [(20, 12), (30, 14), (60, 17)])
+def test_few_fields_show_most_classes(fields, classes):
+    found = []
+    for seed in range(8):
+        samples = [draw_sample(seed, i, "uniform") for i in range(fields)]
+        found.append(len({k for s in samples for k in s.locations}))
+    assert np.mean(found) >= classes
+
+
 def test_negative_stands_alone_on_a_label():
     for i in range(600):
         locations = draw_sample(8, i, "uniform").locations
         assert NEGATIVE not in locations or locations == (NEGATIVE,)
+
+
+def test_cell_lines_can_be_chosen():
+    chosen = [draw_sample(1, i, "atlas", cell_lines=("HeLa", "A549")) for i in range(80)]
+    assert {s.cell_line for s in chosen} == {"HeLa", "A549"}
+    free = [draw_sample(1, i, "atlas") for i in range(80)]
+    assert len({s.cell_line for s in free}) > 6
+    assert [s.locations for s in free] == [s.locations for s in chosen]
+    with pytest.raises(ConfigError, match="HeLaa"):
+        draw_sample(1, 0, "atlas", cell_lines=("HeLaa",))
+
+
+@pytest.mark.parametrize("kind", ["none", "intensity", "spatial", "cell_cycle"])
+def test_a_kind_can_be_asked_of_every_sample(kind):
+    samples = [draw_sample(3, i, "uniform", variation=kind) for i in range(0, 240, 3)]
+    places = [s for s in samples if set(s.locations) - {NEGATIVE, 11}]
+    if kind == "spatial":
+        assert {len(s.locations) for s in places} <= {2, 3, 4}
+        places = [s for s in places if len(set(s.locations) - {11}) > 1]
+    assert {s.variation.kind for s in places} == {kind}
+    assert all(s.variation.kind == "none" for s in samples if s.locations == (NEGATIVE,))
+
+
+@pytest.mark.parametrize(
+    ("frequencies", "shares"),
+    [("atlas", (0.27, 0.014, 0.035)), ("uniform", (0.12, 0.08, 0.08))],
+)
+def test_kinds_are_as_frequent_as_asked(frequencies, shares):
+    kinds = Counter()
+    seen = set()
+    for index in range(0, 4500, 3):
+        sample = draw_sample(6, index, frequencies)
+        if sample.ordinal not in seen and sample.locations != (NEGATIVE,):
+            kinds[sample.variation.kind] += 1
+            seen.add(sample.ordinal)
+    for kind, share in zip(("intensity", "spatial", "cell_cycle"), shares, strict=True):
+        error = np.sqrt(share * (1 - share) / len(seen))
+        assert kinds[kind] / len(seen) == pytest.approx(share, abs=4 * error)

@@ -4,8 +4,9 @@ What enters is a function and its items, what leaves is each item with its resul
 Results must not depend on how many workers there are; that is the function's affair.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
@@ -62,7 +63,8 @@ def over_processes(
     items
         In the order in which they are begun.
     workers
-        Processes, 1 or more, each with one thread. 1, or a single item, works in this process.
+        Processes, 1 or more, each with one thread of OpenCV. 1, or a single item, works in this
+        process, which has its threads back between two items.
 
     Yields
     ------
@@ -77,7 +79,9 @@ def over_processes(
     """
     if workers == 1 or len(items) < 2:
         for item in items:
-            yield item, work(item)
+            with _limited_to_one_thread():
+                result = work(item)
+            yield item, result
         return
     pool = ProcessPoolExecutor(
         min(workers, len(items)), mp_context=get_context("spawn"), initializer=_one_thread
@@ -95,3 +99,13 @@ def over_processes(
 
 def _one_thread() -> None:
     cv2.setNumThreads(1)
+
+
+@contextmanager
+def _limited_to_one_thread() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

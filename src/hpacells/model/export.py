@@ -29,7 +29,13 @@ from hpacells.runtime.model_folder import (
     write_model_spec,
 )
 
-__all__ = ["build_classifier", "export_model", "fold_weight_standardisation", "load_classifier"]
+__all__ = [
+    "build_classifier",
+    "export_model",
+    "fold_weight_standardisation",
+    "load_classifier",
+    "strip_notes",
+]
 
 _TOLERANCE = 1e-4
 _OPSET = 20
@@ -93,7 +99,7 @@ def export_model(model: CellClassifier, spec: ModelSpec, folder: Path) -> ModelS
         temporary.write_bytes(save(state))
     with atomic_path(folder / GRAPH_FILE) as temporary:
         _write_graph(fold_weight_standardisation(model), temporary)
-        _strip_notes(temporary)
+        strip_notes(temporary)
         _check_graph(temporary, model)
     return write_model_spec(folder, spec)
 
@@ -173,7 +179,7 @@ def _write_graph(model: CellClassifier, path: Path) -> None:
         )
 
 
-def _strip_notes(path: Path) -> None:
+def strip_notes(path: Path) -> None:
     """Remove what the exporter notes on every node: source files of the machine it ran on."""
     content = onnx.load_model(path)
     _clear_notes(content)

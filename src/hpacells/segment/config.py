@@ -1,8 +1,8 @@
-"""Settings of the ``watershed`` segmenter, all in µm so that they hold at any pixel size."""
+"""Settings of the segmenters, all in µm so that they hold at any pixel size."""
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["MeasureConfig", "SegmentConfig"]
+__all__ = ["MeasureConfig", "SegmentConfig", "UnetConfig"]
 
 
 class SegmentConfig(BaseModel):
@@ -81,6 +81,56 @@ class SegmentConfig(BaseModel):
         if not 0 < low <= high < 1:
             raise ValueError(
                 f"body_level_range: expected 0 < least <= most < 1, got {self.body_level_range}"
+            )
+        return self
+
+
+class UnetConfig(BaseModel):
+    """How cells are read from the maps of the network, and how large images are cut."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    cell_level: float = Field(default=0.5, gt=0, lt=1)
+    """Probability of being a cell from which on a pixel is one."""
+
+    nucleus_level: float = Field(default=0.5, gt=0, lt=1)
+    """The same for nuclei."""
+
+    seed_level: float = Field(default=0.5, gt=0, lt=1)
+    """The same for seeds: each connected region above it grows into one cell."""
+
+    faint_seed_level: float = Field(default=0.25, gt=0, lt=1)
+    """The level for a place large enough for a cell in which no seed reaches ``seed_level``."""
+
+    border_level: float = Field(default=0.5, gt=0, lt=1)
+    """Probability of being a border from which on a pixel parts such places."""
+
+    min_seed_um2: float = Field(default=1.5, ge=0)
+    """Smaller seeds are noise, in µm²."""
+
+    merge_border: float = Field(default=0.2, ge=0, lt=1)
+    """Two cells are one when the border's probability along their common edge is below this on
+    average: the nuclei of one cell got a seed each."""
+
+    smooth_um: float = Field(default=0.32, ge=0, le=5)
+    """Standard deviation of the Gaussian that the cells' map is smoothed with, in µm."""
+
+    min_cell_um2: float = Field(default=40.0, ge=0)
+    """Smaller cells that the frame does not cut are debris, in µm²."""
+
+    min_nucleus_um2: float = Field(default=8.0, ge=0)
+    """Smaller pieces of nucleus inside a cell are dropped, in µm²."""
+
+    tile_px: int = Field(default=1280, ge=64, le=8192)
+    """Side of the tiles that a working image is computed in, without their margins; up to 1536
+    working pixels it is computed in one piece."""
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> "UnetConfig":
+        if self.faint_seed_level > self.seed_level:
+            raise ValueError(
+                f"faint_seed_level: expected at most seed_level {self.seed_level}, "
+                f"got {self.faint_seed_level}"
             )
         return self
 

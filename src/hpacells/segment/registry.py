@@ -7,6 +7,7 @@ from typing import Protocol
 from hpacells.core.errors import ConfigError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
+from hpacells.segment.unet import UNET_FOLDER, UnetSegmenter
 from hpacells.segment.watershed import WatershedSegmenter
 
 __all__ = ["DEFAULT_SEGMENTER", "SEGMENTERS", "Segmenter", "get_segmenter"]
@@ -30,10 +31,15 @@ class Segmenter(Protocol):
         ...
 
 
-SEGMENTERS: Mapping[str, Callable[[], Segmenter]] = MappingProxyType(
-    {"watershed": WatershedSegmenter}
-)
-"""Name to what makes the segmenter with its default settings."""
+def _built_in() -> dict[str, Callable[[], Segmenter]]:
+    found: dict[str, Callable[[], Segmenter]] = {"watershed": WatershedSegmenter}
+    if UNET_FOLDER.is_dir():
+        found["unet"] = UnetSegmenter
+    return found
+
+
+SEGMENTERS: Mapping[str, Callable[[], Segmenter]] = MappingProxyType(_built_in())
+"""Name to what makes the segmenter with its default settings; ``unet`` where its weights are."""
 
 DEFAULT_SEGMENTER = "watershed"
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from hpacells.core.masks import largest_part
 
-__all__ = ["WorkingScale", "enlarge_ids", "keep_inside", "renumber"]
+__all__ = ["WorkingScale", "enlarge_ids", "keep_inside", "renumber", "sample_ids"]
 
 _PAD_PX = 2
 
@@ -104,6 +104,21 @@ def enlarge_ids(ids: npt.NDArray[np.int32], shape: tuple[int, int]) -> npt.NDArr
         covered = cv2.resize(foreground, shape[::-1], interpolation=cv2.INTER_LINEAR)
     enlarged[covered < 0.5] = 0
     return enlarged
+
+
+def sample_ids(ids: npt.NDArray[np.int32], shape: tuple[int, int]) -> npt.NDArray[np.int32]:
+    """Bring a label image to ``shape`` by taking the id at the centre of each new pixel.
+
+    Returns
+    -------
+    ndarray
+        ``shape`` int32; connected parts can fall apart (``keep_inside`` mends them).
+    """
+    rows, columns = (
+        np.minimum(((np.arange(n) + 0.5) * side / n).astype(np.intp), side - 1)
+        for n, side in zip(shape, ids.shape, strict=True)
+    )
+    return ids[np.ix_(rows, columns)]
 
 
 def _pad(extent: slice, limit: int) -> tuple[int, int]:

@@ -12,11 +12,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hpacells.simulate.texture import FloatImage, smoothstep
+from hpacells.simulate.texture import FloatImage, pick_places, place_bound_noise, smoothstep
 
 __all__ = ["BoolImage", "CellAnatomy", "distance_um"]
 
 _COARSE_UM = 0.6
+_TOUCHING = 0.5  # contact from which an edge is not free
+_DIP = np.float32(0.25)  # how much thinner a cell is where it touches another
+_LUMPS, _LUMP_UM = np.float32(0.22), 5.0  # sd of the log thickness and width of its lumps
+_LUMP_STREAM = 5  # below the cell's seed; bodies and field have others
+_PLACE_STEP_UM = 0.16  # places are drawn on a grid this coarse
 BoolImage = npt.NDArray[np.bool_]
 
 
@@ -40,6 +45,8 @@ class CellAnatomy:
         Angle of the long axis in radians; of the spindle in mitosis.
     phase
         G1, S, G2 or M.
+    dna_content
+        Amount of DNA of all nuclei together: for one nucleus 1 in G1, 1-2 in S, 2 in G2 and M.
     centrosome
         Place of the microtubule organising centre.
     poles
@@ -48,6 +55,8 @@ class CellAnatomy:
         ``(h, w)`` float32, 1 inside a nucleolus, 0 outside, soft in between.
     nucleolus_centres, nucleolus_radii_um
         ``(n, 2)`` and ``(n,)``.
+    seed
+        Of this cell in its field, for what is drawn on demand (the lumps of its height).
     """
 
     number: int
@@ -58,11 +67,13 @@ class CellAnatomy:
     contact: FloatImage
     direction: float
     phase: str
+    dna_content: float
     centrosome: npt.NDArray[np.float64]
     poles: npt.NDArray[np.float64]
     nucleoli: FloatImage
     nucleolus_centres: npt.NDArray[np.float64]
     nucleolus_radii_um: npt.NDArray[np.float64]
+    seed: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -80,6 +91,12 @@ class CellAnatomy:
         return distance_um(self.body, self.pixel_um)
 
     @cached_property
+    def free_edge_um(self) -> FloatImage:
+        """Distance to the cell's free edge in µm: where it touches another cell it stays thick."""
+        bare = ~self.body & (self.contact < _TOUCHING)
+        return distance_um(~bare, self.pixel_um) * self.body
+
+    @cached_property
     def nucleus_depth_um(self) -> FloatImage:
         """Distance to the nucleus' rim in µm, positive inside, negative outside."""
         outside = distance_um(~self.nucleus, self.pixel_um)
@@ -93,15 +110,24 @@ class CellAnatomy:
     @cached_property
     def in_cytoplasm(self) -> FloatImage:
         """Body without nucleus, both with soft edges, 0-1."""
-        return smoothstep(self.edge_um, 0.0, 0.5) * (1 - self.in_nucleus)
+        return smoothstep(self.free_edge_um, 0.0, 0.5) * (1 - self.in_nucleus)
 
     @cached_property
     def height(self) -> FloatImage:
-        """How much of the cell is in focus, 0 at the thin edge to 1 near the nucleus."""
+        """How thick the cell is, 0 at the thin free edge to about 1 near the nucleus; lumpy."""
         near = np.exp(np.minimum(self.nucleus_depth_um, 0) / np.float32(self._fall_um))
-        rise = smoothstep(self.edge_um, -0.6, 3.2)
-        result: FloatImage = (rise * (np.float32(0.3) + np.float32(0.7) * near)).astype(np.float32)
-        return result
+        rise = smoothstep(self.free_edge_um, -0.6, 3.2)
+        rise *= 1 - _DIP * self.contact * (1 - smoothstep(self.edge_um, 0.0, 1.2))
+        rise *= np.float32(0.3) + np.float32(0.7) * near
+        lumps = place_bound_noise(
+            self.shape,
+            self.pixel_um,
+            _LUMP_UM,
+            corner_px=self.box[:2],
+            rng=np.random.default_rng([*self.seed, _LUMP_STREAM]),
+        )
+        rise *= np.exp(_LUMPS * lumps)
+        return np.minimum(rise, np.float32(1.2))
 
     @cached_property
     def _fall_um(self) -> float:
@@ -143,13 +169,13 @@ class CellAnatomy:
         self, weights: FloatImage, count: int, rng: np.random.Generator
     ) -> npt.NDArray[np.float64]:
         """Draw places ``(count, 2)`` in proportion to a map; none where the map is empty."""
-        cumulated = np.cumsum(weights, dtype=np.float64)
-        if cumulated[-1] <= 0 or count == 0:
+        if count == 0:
             return np.zeros((0, 2))
-        picks = np.searchsorted(cumulated, rng.random(count) * cumulated[-1], side="right")
-        picks = np.minimum(picks, cumulated.size - 1)
-        rows, columns = np.unravel_index(picks, weights.shape)
-        return np.stack([rows, columns], axis=1) + rng.random((count, 2)) - 0.5
+        step = max(1, int(_PLACE_STEP_UM / self.pixel_um + 1e-6))
+        found = pick_places(weights, count, rng, step=step)
+        if step > 1 and len(found) == 0:  # too small a map for the coarse grid
+            found = pick_places(weights, count, rng)
+        return found
 
 
 def distance_um(mask: BoolImage, pixel_um: float) -> FloatImage:

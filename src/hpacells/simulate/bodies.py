@@ -7,14 +7,17 @@ from scipy.ndimage import find_objects
 
 from hpacells.core.masks import largest_part
 from hpacells.simulate.anatomy import BoolImage, CellAnatomy, distance_um
-from hpacells.simulate.layout import GRID_UM, MARGIN_UM, CellPlan, Layout
-from hpacells.simulate.texture import FloatImage, smooth_noise, smoothstep
+from hpacells.simulate.layout import GRID_UM, MARGIN_UM, Layout
+from hpacells.simulate.organs import draw_nucleoli, find_centrosome
+from hpacells.simulate.plans import CellPlan
+from hpacells.simulate.texture import FloatImage, from_coarse, smoothstep
 
 __all__ = ["build_anatomies"]
 
 _PAD_UM = 2.4
 _SMOOTHING_UM = 0.3
 _SMALLEST_UM2 = 12.0
+_COARSE_UM = 0.17
 
 Box = tuple[int, int, int, int]
 
@@ -53,6 +56,8 @@ def build_anatomies(
         wins = soft > best[view]
         best[view][wins] = soft[wins]
         owner[view][wins] = number
+    for number, box in boxes.items():
+        _drop_specks(owner[box[0] : box[2], box[1] : box[3]], number, pixel_um)
     anatomies = []
     for number, box in boxes.items():
         nucleus = _resample(layout.nuclei, number, box=box, pixel_um=pixel_um) > 0.5
@@ -64,11 +69,21 @@ def build_anatomies(
             nucleus=nucleus,
             plan=layout.plans[number - 1],
             pixel_um=pixel_um,
-            rng=np.random.default_rng([*seed, number]),
+            seed=(*seed, number),
         )
         if anatomy is not None:
             anatomies.append(anatomy)
     return anatomies
+
+
+def _drop_specks(owner: npt.NDArray[np.int32], number: int, pixel_um: float) -> None:
+    """Take from a cell, in place, the parts that its neighbours cut off, or all of a tiny one."""
+    whole = owner == number
+    body = largest_part(whole)
+    if cv2.countNonZero(body.view(np.uint8)) * pixel_um**2 < _SMALLEST_UM2:
+        owner[whole] = 0
+    elif body is not whole:
+        owner[whole & ~body] = 0
 
 
 def _pixel_box(slices: tuple[slice, slice], pixel_um: float, extent: int) -> Box:
@@ -106,94 +121,40 @@ def _dissect(
     nucleus: BoolImage,
     plan: CellPlan,
     pixel_um: float,
-    rng: np.random.Generator,
+    seed: tuple[int, ...],
 ) -> CellAnatomy | None:
-    """Decide where the structures of one cell are; None for a speck."""
-    body = largest_part(owner == number)
-    if body.sum() * pixel_um**2 < _SMALLEST_UM2:
+    """Decide where the structures of one cell are; None when its neighbours left nothing."""
+    body = owner == number
+    if not body.any():
         return None
     nucleus = nucleus & body
-    others = (owner != 0) & (owner != number)
-    gap = distance_um(~others, pixel_um)
-    centrosome, poles = _find_centrosome(body, nucleus, plan, pixel_um=pixel_um, rng=rng)
-    centres, radii, nucleoli = _draw_nucleoli(nucleus, plan, pixel_um=pixel_um, rng=rng)
+    rng = np.random.default_rng(seed)
+    centrosome, poles = find_centrosome(body, nucleus, plan, pixel_um=pixel_um, rng=rng)
+    centres, radii, nucleoli = draw_nucleoli(nucleus, plan, pixel_um=pixel_um, rng=rng)
     return CellAnatomy(
         number=number,
         box=box,
         pixel_um=pixel_um,
         body=body,
         nucleus=nucleus,
-        contact=1 - smoothstep(gap, 0.2, 1.0),
+        contact=_find_contact(owner, number, pixel_um),
         direction=plan.direction,
         phase=plan.phase,
+        dna_content=plan.dna_content,
         centrosome=centrosome,
         poles=poles,
         nucleoli=nucleoli,
         nucleolus_centres=centres,
         nucleolus_radii_um=radii,
+        seed=seed,
     )
 
 
-def _find_centrosome(
-    body: BoolImage,
-    nucleus: BoolImage,
-    plan: CellPlan,
-    *,
-    pixel_um: float,
-    rng: np.random.Generator,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Put the centrosome beside the nucleus, on the side with more cytoplasm; poles in mitosis."""
-    inside = nucleus if nucleus.any() else body
-    centre = np.array([axis.mean() for axis in np.nonzero(inside)])
-    along = np.array([np.sin(plan.direction), np.cos(plan.direction)])
-    if plan.phase == "M":
-        half = rng.uniform(0.50, 0.62) * np.sqrt(body.sum() / np.pi)
-        poles = np.stack([centre - half * along, centre + half * along])
-        return poles[0], poles
-    mass = np.array([axis.mean() for axis in np.nonzero(body)])
-    away = distance_um(~nucleus, pixel_um)
-    ring = body & (away > 0.5) & (away < 2.6)
-    rows, columns = np.nonzero(ring if ring.any() else body)
-    toward = (rows - centre[0]) * (mass - centre)[0] + (columns - centre[1]) * (mass - centre)[1]
-    toward /= np.hypot(rows - centre[0], columns - centre[1]) * np.hypot(*(mass - centre)) + 1e-6
-    depth = distance_um(body, pixel_um)[rows, columns]
-    chance = np.exp(1.6 * toward) * np.clip(depth, 0.05, 4.0)
-    chosen = int(rng.choice(len(rows), p=chance / chance.sum()))
-    return np.array([rows[chosen], columns[chosen]], float), np.zeros((0, 2))
-
-
-def _draw_nucleoli(
-    nucleus: BoolImage, plan: CellPlan, *, pixel_um: float, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], FloatImage]:
-    """Draw one to six irregular nucleoli; none in mitosis."""
-    image = np.zeros(nucleus.shape, np.float32)
-    area_um2 = float(nucleus.sum()) * pixel_um**2
-    if plan.phase == "M" or area_um2 < 15.0:
-        return np.zeros((0, 2)), np.zeros(0), image
-    rows, columns = np.nonzero(nucleus)
-    corner = np.array([rows.min(), columns.min()])
-    view = np.s_[corner[0] : rows.max() + 1, corner[1] : columns.max() + 1]
-    within = np.ascontiguousarray(nucleus[view])
-    depth = distance_um(np.pad(within, 1), pixel_um)[1:-1, 1:-1]
-    count = 1 + int(rng.poisson(1.9))
-    sizes = rng.dirichlet(np.full(count, 3.0)) * rng.uniform(0.05, 0.13) * area_um2
-    grid = np.indices(within.shape, dtype=np.float32) * np.float32(pixel_um)
-    level = np.full(within.shape, -9.0, np.float32)
-    centres, radii = [], []
-    for size in np.sort(sizes)[::-1]:
-        radius = float(np.clip(np.sqrt(size / np.pi), 0.5, 2.6))
-        places = np.flatnonzero((depth > radius + 0.3) & (level < -0.6 * radius))
-        if places.size == 0:
-            continue
-        place = np.unravel_index(places[int(rng.integers(places.size))], within.shape)
-        stretch, turn = rng.uniform(1.0, 1.5), rng.uniform(0, np.pi)
-        down, right = grid[0] - grid[0][place], grid[1] - grid[1][place]
-        main = down * np.sin(turn) + right * np.cos(turn)
-        side = right * np.sin(turn) - down * np.cos(turn)
-        reach = np.hypot(main / np.sqrt(stretch), side * np.sqrt(stretch))
-        level = np.maximum(level, np.float32(radius) - reach.astype(np.float32))
-        centres.append(corner + np.array(place, float))
-        radii.append(radius)
-    level += np.float32(0.22) * smooth_noise(within.shape, pixel_um, 1.1, rng=rng)
-    image[view] = smoothstep(level, -0.1, 0.12) * within
-    return np.array(centres).reshape(-1, 2), np.array(radii), image
+def _find_contact(owner: npt.NDArray[np.int32], number: int, pixel_um: float) -> FloatImage:
+    """Give 1 beside another cell, falling to 0 at 1 µm; distances on a coarse grid."""
+    others = (owner != 0) & (owner != number)
+    if not others.any():
+        return np.zeros(owner.shape, np.float32)
+    step = max(1, int(_COARSE_UM / pixel_um))
+    gap = distance_um(~others[::step, ::step], pixel_um * step)
+    return from_coarse(1 - smoothstep(gap, 0.2, 1.0), step, (owner.shape[0], owner.shape[1]))

@@ -5,13 +5,23 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from hpacells.core.errors import ConfigError
+from hpacells.simulate.cell_lines import CELL_LINES
+from hpacells.simulate.designed_variation import VariationChoice
+from hpacells.simulate.label_sets import Frequencies
 
-__all__ = ["SIZE_LIMITS_PX", "SimulateConfig"]
+__all__ = [
+    "MAX_FIELDS",
+    "MAX_FIELD_SIDE_UM",
+    "PIXEL_SIZE_LIMITS_UM",
+    "SIZE_LIMITS_PX",
+    "SimulateConfig",
+]
 
 SIZE_LIMITS_PX = (256, 4096)
 PIXEL_SIZE_LIMITS_UM = (0.04, 0.4)
 MAX_FIELD_SIDE_UM = 400.0
-MAX_SEED = 2**31 - 1
+MAX_FIELDS = 999_999
+_MAX_SEED = 2**31 - 1
 
 
 class SimulateConfig(BaseModel):
@@ -34,8 +44,14 @@ class SimulateConfig(BaseModel):
     bit_depth: Literal[8, 16] = 8
     """Bits of a stored grey value; full scale is 255 or 65535."""
 
-    class_frequencies: Literal["uniform", "atlas"] = "uniform"
+    class_frequencies: Frequencies = "uniform"
     """``uniform``: each location in about as many *cells*; ``atlas``: image counts of the atlas."""
+
+    cell_lines: tuple[str, ...] = ()
+    """Names of the cell lines to draw from, all alike; none: all known lines by their weights."""
+
+    variation: VariationChoice = "default"
+    """Designed variation of every sample that allows it; ``default``: drawn by sample."""
 
     @property
     def side_um(self) -> float:
@@ -62,7 +78,13 @@ class SimulateConfig(BaseModel):
                 "--size times --pixel-size-um: expected a side of at most "
                 f"{MAX_FIELD_SIDE_UM:g} µm, got {self.side_um:g} µm. Make one of them smaller."
             )
-        if not 0 <= seed <= MAX_SEED:
-            raise ConfigError(f"--seed: expected 0-{MAX_SEED}, got {seed}.")
-        if not 1 <= fields <= 999_999:
-            raise ConfigError(f"--fields: expected 1-999999, got {fields}.")
+        known = [line.name for line in CELL_LINES]
+        if unknown := sorted(set(self.cell_lines) - set(known)):
+            raise ConfigError(
+                f"--cell-line: expected one of {', '.join(sorted(known))}; "
+                f"got {', '.join(unknown)}."
+            )
+        if not 0 <= seed <= _MAX_SEED:
+            raise ConfigError(f"--seed: expected 0-{_MAX_SEED}, got {seed}.")
+        if not 1 <= fields <= MAX_FIELDS:
+            raise ConfigError(f"--fields: expected 1-{MAX_FIELDS}, got {fields}.")

@@ -1,9 +1,9 @@
 """One simulated field: from (seed, index) to pixels, masks and what every cell carries."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.fov import FieldOfView
@@ -11,25 +11,31 @@ from hpacells.core.locations import NEGATIVE
 from hpacells.core.masks import CellMasks, largest_part
 from hpacells.simulate.anatomy import CellAnatomy
 from hpacells.simulate.bodies import build_anatomies
-from hpacells.simulate.camera import draw_exposure, take_picture
+from hpacells.simulate.camera import Exposure, draw_exposure, take_picture
 from hpacells.simulate.cell_lines import find_cell_line
 from hpacells.simulate.config import SimulateConfig
-from hpacells.simulate.label_model import (
-    Sample,
-    draw_cell_locations,
-    draw_image_shares,
-    draw_sample,
-    mitotic_share,
-)
+from hpacells.simulate.contents import CellContent, draw_contents
+from hpacells.simulate.debris import add_debris
+from hpacells.simulate.label_model import Sample, draw_sample
 from hpacells.simulate.layout import draw_layout
-from hpacells.simulate.protein import draw_image_levels, draw_protein, unspecific_staining
+from hpacells.simulate.presence import mitotic_share
+from hpacells.simulate.protein import draw_protein, draw_unspecific_level, unspecific_staining
+from hpacells.simulate.stain_style import StainStyle, draw_stain_style
 from hpacells.simulate.stains import stain_cell
 from hpacells.simulate.texture import FloatImage
 
-__all__ = ["SimulatedCell", "SimulatedField", "field_id", "simulate_field"]
+__all__ = [
+    "SimulatedCell",
+    "SimulatedField",
+    "draw_field_exposure",
+    "field_id",
+    "simulate_field",
+]
 
-_FIELD_STREAM = 10  # seeds below are used by label_model
-_CELL_STREAM = 11
+# label_model and contents have others
+_FIELD_STREAM, _CELL_STREAM, _SAMPLE_STREAM, _GENE_STREAM = 10, 11, 12, 13
+_GAIN_SPREAD = 0.07  # sd between the fields of a sample of the log gain of a stain
+_WIDEST = 2.0  # in these sd
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class SimulatedCell:
     ----------
     cell_id
         Value in the masks.
-    locations
-        Class ids that were drawn into the protein stain; (18,) for none.
+    content
+        Locations that were drawn into the protein stain, amounts, sub-population.
     share_inside
         Share of the cell's area inside the frame.
     phase
@@ -51,11 +57,16 @@ class SimulatedCell:
     """
 
     cell_id: int
-    locations: tuple[int, ...]
+    content: CellContent
     share_inside: float
     phase: str
     area_um2: float
     nucleus_um2: float
+
+    @property
+    def locations(self) -> tuple[int, ...]:
+        """Class ids; (18,) for none."""
+        return self.content.locations
 
     @property
     def in_truth(self) -> bool:
@@ -76,18 +87,13 @@ class SimulatedField:
     cells
         One per cell id, ascending.
     sample
-        What the field shares with the others of its well.
+        What the field shares with the others of its well, its designed variation included.
     """
 
     fov: FieldOfView
     masks: CellMasks
     cells: tuple[SimulatedCell, ...]
     sample: Sample
-
-    @property
-    def locations(self) -> tuple[int, ...]:
-        """Class ids of the *image* label, which is the sample's."""
-        return self.sample.locations
 
 
 def field_id(seed: int, index: int) -> str:
@@ -109,7 +115,7 @@ def simulate_field(seed: int, index: int, config: SimulateConfig) -> SimulatedFi
     seed, index
         Of the dataset and the field.
     config
-        Size, scale, depth and class frequencies.
+        Size, scale, depth, class frequencies, cell lines, variation.
 
     Raises
     ------
@@ -117,90 +123,114 @@ def simulate_field(seed: int, index: int, config: SimulateConfig) -> SimulatedFi
         When a setting is out of its limits.
     """
     config.check(seed=seed)
-    sample = draw_sample(seed, index, config.class_frequencies)
-    rng = np.random.default_rng([seed, index, _FIELD_STREAM])
-    layout = draw_layout(
-        find_cell_line(sample.cell_line),
-        config.side_um,
-        mitotic_share=mitotic_share(sample, config.class_frequencies),
-        rng=rng,
+    frequencies = config.class_frequencies
+    sample = draw_sample(
+        seed, index, frequencies, cell_lines=config.cell_lines, variation=config.variation
     )
     anatomies = build_anatomies(
-        layout,
+        draw_layout(
+            find_cell_line(sample.cell_line),
+            config.side_um,
+            mitotic_share=mitotic_share(sample.locations, frequencies),
+            rng=np.random.default_rng([seed, index, _FIELD_STREAM]),
+        ),
         side_px=config.size_px,
         pixel_um=config.pixel_size_um,
         seed=(seed, index, _CELL_STREAM),
     )
-    carried = _draw_locations(sample, anatomies, seed=seed, index=index)
-    stains = _paint(sample, anatomies, carried, config=config, seed=(seed, index))
+    contents = draw_contents(sample, anatomies, seed=seed, index=index, frequencies=frequencies)
+    masks, cells = _cut_masks(anatomies, contents, config)
+    stains = _paint(sample, anatomies, contents, shape=masks.cells.shape, seed=(seed, index))
+    add_debris(
+        stains,
+        masks.cells > 0,
+        config.pixel_size_um,
+        np.random.default_rng([seed, index, _FIELD_STREAM, 4]),
+    )
     picture_rng = np.random.default_rng([seed, index, _FIELD_STREAM, 2])
     pixels = take_picture(
         stains,
-        draw_exposure(picture_rng, negative=sample.locations == (NEGATIVE,)),
+        draw_field_exposure(sample, seed, picture_rng),
         pixel_um=config.pixel_size_um,
         max_value=config.max_value,
         rng=picture_rng,
     )
     name = field_id(seed, index)
     fov = FieldOfView(name, pixels, config.pixel_size_um, config.max_value)
-    masks, cells = _cut_masks(anatomies, carried, config)
     return SimulatedField(fov, masks, cells, sample)
 
 
-def _draw_locations(
-    sample: Sample, anatomies: list[CellAnatomy], *, seed: int, index: int
-) -> dict[int, tuple[int, ...]]:
-    """Draw what each cell carries: the image's shares first, then the cells, by number."""
-    shares = draw_image_shares(sample, np.random.default_rng([seed, index, _FIELD_STREAM, 1]))
-    return {
-        cell.number: draw_cell_locations(
-            shares,
-            np.random.default_rng([seed, index, _CELL_STREAM, cell.number, 1]),
-            mitotic=cell.mitotic,
-        )
-        for cell in anatomies
-    }
+def draw_field_exposure(sample: Sample, seed: int, rng: np.random.Generator) -> Exposure:
+    """Draw a field's exposure: the sample's, with a focus and a light of its own.
+
+    Parameters
+    ----------
+    sample
+        Its fields share leak, noise, black level, stretch and, nearly, gains.
+    seed
+        Of the dataset.
+    rng
+        The field's own.
+    """
+    negative = sample.locations == (NEGATIVE,)
+    own = draw_exposure(rng, negative=negative)
+    shared = draw_exposure(
+        np.random.default_rng([seed, sample.ordinal, _SAMPLE_STREAM]), negative=negative
+    )
+    return replace(
+        shared,
+        gain=tuple(gain * _scatter(_GAIN_SPREAD, rng) for gain in shared.gain),
+        blur_um=own.blur_um,
+        glow=own.glow,
+        vignette=own.vignette,
+    )
+
+
+def _scatter(spread: float, rng: np.random.Generator) -> float:
+    return float(np.exp(spread * np.clip(rng.standard_normal(), -_WIDEST, _WIDEST)))
 
 
 def _paint(
     sample: Sample,
-    anatomies: list[CellAnatomy],
-    carried: dict[int, tuple[int, ...]],
+    anatomies: Sequence[CellAnatomy],
+    contents: dict[int, CellContent],
     *,
-    config: SimulateConfig,
+    shape: tuple[int, ...],
     seed: tuple[int, int],
 ) -> FloatImage:
     """Add every cell's four stains to the field, ``(C, H, W)`` float32."""
-    stains = np.zeros((len(CHANNELS), config.size_px, config.size_px), np.float32)
+    stains = np.zeros((len(CHANNELS), *shape), np.float32)
     rng = np.random.default_rng([*seed, _FIELD_STREAM, 3])
-    levels = draw_image_levels(sample.locations, rng)
-    unspecific = float(rng.uniform(0.015, 0.07))
-    if sample.locations == (NEGATIVE,):
-        unspecific = float(rng.uniform(0.15, 0.5))
-    spread = float(rng.uniform(0.1, 0.4))
+    style = draw_stain_style(np.random.default_rng([seed[0], sample.ordinal, _SAMPLE_STREAM, 1]))
+    antibody = (seed[0], sample.gene_ordinal, _GENE_STREAM, 1)
+    unspecific = draw_unspecific_level(sample.locations, np.random.default_rng(antibody))
+    unspecific *= _scatter(_GAIN_SPREAD, rng)
     for cell in anatomies:
         own = (*seed, _CELL_STREAM, cell.number, 2)
-        cell_rng = np.random.default_rng(own)
-        stained = stain_cell(cell, cell_rng)
-        bright = np.exp(cell_rng.normal(0.0, 0.22, len(CHANNELS)))
-        amount = float(np.exp(np.clip(cell_rng.normal(0.0, spread), -0.6, 0.5)))
-        protein = amount * draw_protein(stained, carried[cell.number], levels, seed=own)
-        protein = protein + unspecific_staining(stained, unspecific, cell_rng)
-        for channel, image in (
-            (Channel.MICROTUBULES, bright[0] * stained.microtubules),
-            (Channel.PROTEIN, protein),
-            (Channel.NUCLEUS, bright[2] * stained.dna),
-            (Channel.ER, bright[3] * stained.er),
-        ):
-            _add(stains[channel.position], image, cell.box)
+        _paint_cell(stains, cell, contents[cell.number], style, (antibody, own), unspecific)
     return stains
 
 
-def _add(
-    target: FloatImage, image: npt.NDArray[np.floating], box: tuple[int, int, int, int]
+def _paint_cell(
+    stains: FloatImage,
+    cell: CellAnatomy,
+    content: CellContent,
+    style: StainStyle,
+    seeds: tuple[tuple[int, ...], tuple[int, ...]],
+    unspecific: float,
 ) -> None:
-    target_view, source_view = _overlap(box, target.shape)
-    target[target_view] += image[source_view]
+    antibody, own = seeds
+    stained = stain_cell(cell, style, np.random.default_rng(own))
+    protein = draw_protein(stained, content.amounts, antibody=antibody, seed=own)
+    protein = protein + unspecific_staining(stained, unspecific, antibody=antibody, seed=own)
+    target, source = _overlap(cell.box, stains.shape[1:])
+    for channel, image in (
+        (Channel.MICROTUBULES, stained.microtubules),
+        (Channel.PROTEIN, protein),
+        (Channel.NUCLEUS, stained.dna),
+        (Channel.ER, stained.er),
+    ):
+        stains[channel.position][target] += image[source]
 
 
 def _overlap(
@@ -218,8 +248,8 @@ def _overlap(
 
 
 def _cut_masks(
-    anatomies: list[CellAnatomy],
-    carried: dict[int, tuple[int, ...]],
+    anatomies: Sequence[CellAnatomy],
+    contents: dict[int, CellContent],
     config: SimulateConfig,
 ) -> tuple[CellMasks, tuple[SimulatedCell, ...]]:
     """Cut the masks at the frame; a part that the frame separates from its cell is dropped."""
@@ -240,7 +270,7 @@ def _cut_masks(
         found.append(
             SimulatedCell(
                 cell_id=number,
-                locations=carried[cell.number],
+                content=contents[cell.number],
                 share_inside=float(body.sum() / cell.body.sum()),
                 phase=cell.phase,
                 area_um2=float(body.sum() * pixel_um2),

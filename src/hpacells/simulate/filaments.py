@@ -29,6 +29,8 @@ class Gait:
         How strongly it turns away from the nucleus (0: it passes over it).
     curl
         Standard deviation between filaments of a constant turn per step, in radians.
+    align
+        How strongly it turns, at each step, into the course that its place asks for.
     """
 
     step_um: float = 0.8
@@ -36,6 +38,7 @@ class Gait:
     edge_turn: float = 1.0
     nucleus_turn: float = 1.5
     curl: float = 0.03
+    align: float = 0.0
 
 
 def grow_paths(
@@ -46,6 +49,7 @@ def grow_paths(
     lengths_um: npt.NDArray[np.float64],
     gait: Gait,
     rng: np.random.Generator,
+    course: npt.NDArray[np.float32] | None = None,
 ) -> list[npt.NDArray[np.float64]]:
     """Grow one path from each start.
 
@@ -63,6 +67,9 @@ def grow_paths(
         Manner of walking.
     rng
         Source of the turns.
+    course
+        On the grid of ``cell.steering``, radians: the direction, or its opposite, that paths of a
+        place share; used where ``gait.align`` is set.
 
     Returns
     -------
@@ -92,6 +99,8 @@ def grow_paths(
         down = np.sin(heading) + push * near[1] * 2 - shove * inner[1] * 2
         right = np.cos(heading) + push * near[2] * 2 - shove * inner[2] * 2
         heading = np.arctan2(down, right) + turns[step] + bend
+        if course is not None:
+            heading += gait.align * np.sin(2 * (course[coarse[:, 0], coarse[:, 1]] - heading))
         place = place + stride * np.stack([np.sin(heading), np.cos(heading)], axis=1)
         nearest = np.clip(np.rint(place).astype(int), 0, limits)
         alive &= cell.body[nearest[:, 0], nearest[:, 1]]

@@ -1,4 +1,8 @@
-"""One sheet with every location in several cell lines, for eyes to judge."""
+"""One sheet with every location in several cell lines, for eyes to judge.
+
+Each location stands alone, at its ordinary level over little unspecific staining; fields also hold
+fainter ones and mixtures.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +13,17 @@ import numpy.typing as npt
 
 from hpacells.core.channels import CHANNELS
 from hpacells.core.locations import LOCATIONS, NEGATIVE
+from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.storage import atomic_path
 from hpacells.simulate.anatomy import CellAnatomy
 from hpacells.simulate.bodies import build_anatomies
 from hpacells.simulate.camera import Exposure, take_picture
 from hpacells.simulate.cell_lines import find_cell_line
-from hpacells.simulate.label_model import SPINDLE
+from hpacells.simulate.label_sets import SPINDLE
 from hpacells.simulate.layout import draw_layout
-from hpacells.simulate.protein import draw_image_levels, draw_protein, unspecific_staining
+from hpacells.simulate.patterns.registry import PATTERNS
+from hpacells.simulate.protein import draw_protein, unspecific_staining
+from hpacells.simulate.stain_style import draw_stain_style
 from hpacells.simulate.stains import stain_cell
 
 __all__ = ["GALLERY_LINES", "draw_tile", "write_gallery"]
@@ -27,6 +34,7 @@ _TILE_PX = 320
 _SIDE_PX = 700
 _TRIES = 30
 _TITLE_PX = 200
+_UNSPECIFIC = 0.05
 _EXPOSURE = Exposure(
     gain=(150.0, 200.0, 140.0, 130.0),
     blur_um=(0.11,) * len(CHANNELS),
@@ -37,7 +45,13 @@ _EXPOSURE = Exposure(
 )
 
 
-def write_gallery(path: Path, *, seed: int, lines: Sequence[str] = GALLERY_LINES) -> None:
+def write_gallery(
+    path: Path,
+    *,
+    seed: int,
+    lines: Sequence[str] = GALLERY_LINES,
+    progress: ProgressCallback = silent,
+) -> None:
     """Draw one row per location: per cell line a composite and the protein stain alone.
 
     Parameters
@@ -48,18 +62,21 @@ def write_gallery(path: Path, *, seed: int, lines: Sequence[str] = GALLERY_LINES
         Chooses the cells.
     lines
         Names of cell lines, one pair of columns each.
+    progress
+        Told of each row.
     """
     rows = []
     for location in LOCATIONS:
         title = np.zeros((_TILE_PX, _TITLE_PX, 3), np.uint8)
-        for line, text in enumerate((str(location.class_id), *location.title.split(" "))):
-            place = (8, 40 + 28 * line)
+        for row, text in enumerate((str(location.class_id), *location.title.split(" "))):
+            place = (8, 40 + 28 * row)
             cv2.putText(title, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 1)
         tiles = [
             draw_tile(name, location.class_id, seed=(seed, location.class_id, number))
             for number, name in enumerate(lines)
         ]
         rows.append(np.hstack([title, *tiles]))
+        progress(len(rows), len(LOCATIONS), location.title)
     header = np.zeros((40, rows[0].shape[1], 3), np.uint8)
     for number, name in enumerate(lines):
         place = (_TITLE_PX + 2 * _TILE_PX * number + 8, 28)
@@ -75,12 +92,13 @@ def draw_tile(line: str, location: int, *, seed: tuple[int, ...]) -> npt.NDArray
     cells, (r0, c0) = _find_cells(line, location, seed=seed, rng=rng)
     margin = _SIDE_PX  # cells reach over the frame
     wide = np.zeros((len(CHANNELS), 3 * _SIDE_PX, 3 * _SIDE_PX), np.float32)
-    levels = draw_image_levels((location,), rng)
+    style = draw_stain_style(rng)
+    amounts = {} if location == NEGATIVE else {location: PATTERNS[location].level}
     for cell in cells:
-        stained = stain_cell(cell, np.random.default_rng([*seed, cell.number, 1]))
-        carried = (location,) if location != SPINDLE or cell.mitotic else (NEGATIVE,)
-        green = draw_protein(stained, carried, levels, seed=(*seed, cell.number, 2))
-        green = green + unspecific_staining(stained, 0.04, rng)
+        stained = stain_cell(cell, style, np.random.default_rng([*seed, cell.number, 1]))
+        own = (*seed, cell.number, 2)
+        green = draw_protein(stained, amounts, antibody=seed, seed=own)
+        green = green + unspecific_staining(stained, _UNSPECIFIC, antibody=seed, seed=own)
         top, left, bottom, right = (v + margin for v in cell.box)
         wide[:, top:bottom, left:right] += np.stack(
             [stained.microtubules, green, stained.dna, stained.er]

@@ -1,65 +1,60 @@
-"""Which locations a sample, an image and a cell carry.
+"""Which sample a field belongs to, and what the sample is: label, gene, cell line, design.
 
-The atlas labels *samples* (up to six images of one well). A location of the label may be absent
-from many cells, and its absence clusters by image: presence is beta-binomial, with the mean ``p``
-and the intraclass correlation ``rho`` measured per class on 5,090 manually labelled cells of 328
-public images. Order of the draws: the sample's locations, each image's share of cells, its cells.
+The atlas labels *samples*, up to six images of one well with one antibody. Which fields form a
+sample depends on (seed, index) only: blocks of 24 fields hold samples of 1-6 fields in random
+order, three on average. The first block holds smaller ones (two on average), so that a dataset of
+a few fields still shows most classes; for the same reason the *first* class of a label follows a
+low-discrepancy sequence over the genes.
 
-Two choices are ours. Negative (18) is drawn alone and then holds for every cell (p = 1, rho = 0);
-Negative cells of other images come from cells that are left with no location. A mitotic spindle
-stands in mitotic cells only: p = .07 of the cells with atlas frequencies; with uniform ones the
-cells of a spindle image are mitotic, and labelled, with p = .35, or the class would have next to
-no cells.
+As in the atlas, a gene is stained in three cell lines, with one antibody. The samples of a group of
+24 genes follow each other gene by gene, first all in the first line, then all in the second, then
+in the third; so the first 24 samples (about 60 fields) are of 24 genes. The label is mostly the
+same in every line; where it is not, one location came or went.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from hpacells.core.locations import N_LOCATIONS, NEGATIVE
-from hpacells.simulate.cell_lines import CELL_LINES
+from hpacells.simulate.cell_lines import CELL_LINES, find_cell_line
+from hpacells.simulate.designed_variation import (
+    NO_VARIATION,
+    Variation,
+    VariationChoice,
+    draw_variation,
+)
+from hpacells.simulate.label_sets import Frequencies, label_sets
 
-__all__ = [
-    "FIELDS_PER_BLOCK",
-    "MITOTIC_LOCATIONS",
-    "SPINDLE",
-    "Sample",
-    "draw_cell_locations",
-    "draw_image_shares",
-    "draw_sample",
-    "mitotic_share",
-]
+__all__ = ["FIELDS_PER_BLOCK", "Sample", "draw_sample"]
 
-SPINDLE = 11
-MITOTIC_LOCATIONS = frozenset({6, SPINDLE, 12, 13, 14, 16, 17})
-"""Locations that stay where they are when the nuclear envelope has gone."""
-
-FIELDS_PER_BLOCK = 6
-_SAMPLE_SIZES = (3, 2, 1)  # a block of six fields holds three samples, in random order
-
-# class                0    1    2    3    4    5    6    7    8    9   10   11   12   13   14
-_PRESENCE = np.array([.78, .74, .64, .45, .87, .39, .70, .49, .79, .75, .59, .07, .24, .70, .85,
-                      .68, .82, .55, 1.0])  # fmt: skip
-_CORRELATION = np.array([.52, .41, .30, .35, .30, .35, .63, .29, .29, .17, .48, .0, .21, .75, .33,
-                         .35, .55, .49, 0.0])  # fmt: skip
-_ATLAS_COUNTS = np.array([8797, 1095, 2451, 1262, 1425, 1792, 775, 1846, 964, 1011, 818, 78, 1734,
-                          3216, 2013, 252, 5685, 621, 34], float)  # fmt: skip
-_SET_SIZES = np.array([0.4775, 0.4095, 0.104, 0.009])  # 1-4 locations a sample, mean 1.645
-_ALONE_SLOPE, _ALONE_MEAN = 0.9, 0.66  # the mean keeps 1.645 locations a sample
-_SPINDLE_UNIFORM = 0.35
-_MITOTIC_SHARE = 0.02
-_NEGATIVE_WEIGHT = 0.9  # one image in 35; Negative cells of other images are many already
-
-Frequencies = Literal["uniform", "atlas"]
+FIELDS_PER_BLOCK = 24
+_FIRST_SIZES = (1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 4, 4)
+_SAMPLE_SIZES = (1, 1, 2, 2, 3, 4, 5, 6)
+_GENES_PER_GROUP, _LINES_PER_GENE = 400, 3  # about 1,200 fields before a gene comes back
+_LABEL_CHANGES = 3  # attempts to change a label from line to line; about a quarter succeed
+_GOLDEN = 0.6180339887498949
+_WELLS = 96
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One well with one antibody: what all of its images share."""
+    """One well with one antibody: what all of its images share.
+
+    Parameters
+    ----------
+    ordinal, gene_ordinal
+        Numbers of the sample and of its gene (and antibody) in the dataset, from 0.
+    locations
+        Class ids of the label, ascending; (18,) for Negative.
+    gene, antibody, cell_line, plate, well, sample
+        As in ``train.csv``.
+    variation
+        What is designed to differ between the cells.
+    """
 
     ordinal: int
+    gene_ordinal: int
     locations: tuple[int, ...]
     gene: str
     antibody: str
@@ -67,128 +62,98 @@ class Sample:
     plate: str
     well: str
     sample: str
+    variation: Variation = NO_VARIATION
 
 
-def draw_sample(seed: int, index: int, frequencies: Frequencies) -> Sample:
+def draw_sample(
+    seed: int,
+    index: int,
+    frequencies: Frequencies,
+    *,
+    cell_lines: Sequence[str] = (),
+    variation: VariationChoice = "default",
+) -> Sample:
     """Find the sample that field ``index`` belongs to, and draw what it is.
 
     Parameters
     ----------
     seed, index
-        Of the dataset and the field; nothing else decides.
+        Of the dataset and the field.
     frequencies
         How often each class is drawn.
+    cell_lines
+        Names to draw from, all alike; none: all known lines by their weights. A gene gets three
+        different ones, as far as there are so many.
+    variation
+        A kind for every sample, or ``default``. ``spatial`` draws labels of at least two locations.
 
     Returns
     -------
     Sample
-        The same for the one to three neighbouring fields of a sample.
+        The same for the one to six neighbouring fields of a sample.
+
+    Raises
+    ------
+    ConfigError
+        When a cell line is unknown.
     """
-    block, place = divmod(index, FIELDS_PER_BLOCK)
-    sizes = np.random.default_rng([seed, block, 1]).permutation(_SAMPLE_SIZES)
-    within = int(np.searchsorted(np.cumsum(sizes), place, side="right"))
-    ordinal = block * len(_SAMPLE_SIZES) + within
-    rng = np.random.default_rng([seed, ordinal, 2])
-    weights = np.array([line.weight for line in CELL_LINES], float)
-    line = CELL_LINES[int(rng.choice(len(CELL_LINES), p=weights / weights.sum()))]
-    row, column = divmod(ordinal % 96, 12)
+    ordinal = _sample_of(seed, index)
+    gene, turn = _gene_of(ordinal)
+    rng = np.random.default_rng([seed, gene, 2])
+    sets = label_sets(frequencies)
+    offset = float(np.random.default_rng([seed, 3]).random())
+    point = (offset + gene * _GOLDEN) % 1.0
+    fewest = 2 if variation == "spatial" else 1
+    locations = sets.draw(point, rng, fewest=fewest)
+    line = _draw_lines(cell_lines, rng)[turn]
+    if turn:
+        own = np.random.default_rng([seed, ordinal, 5])
+        locations = sets.change(locations, own, attempts=_LABEL_CHANGES, fewest=fewest)
+    design = draw_variation(
+        locations,
+        np.random.default_rng([seed, gene, 4]),
+        frequencies=frequencies,
+        choice=variation,
+        switchable=sets.switchable,
+    )
+    row, column = divmod(ordinal % _WELLS, 12)
     return Sample(
         ordinal=ordinal,
-        locations=_draw_locations(seed, ordinal, frequencies, rng),
-        gene=f"SIMG{seed}x{ordinal:05d}",
-        antibody=f"SIM{seed}x{ordinal:05d}",
-        cell_line=line.name,
-        plate=str(1 + ordinal // 96),
+        gene_ordinal=gene,
+        locations=locations,
+        gene=f"SIMG{seed}x{gene:05d}",
+        antibody=f"SIM{seed}x{gene:05d}",
+        cell_line=line,
+        plate=str(1 + ordinal // _WELLS),
         well=f"{'ABCDEFGH'[row]}{column + 1}",
         sample=str(1 + ordinal),
+        variation=design,
     )
 
 
-def _draw_locations(
-    seed: int, ordinal: int, frequencies: Frequencies, rng: np.random.Generator
-) -> tuple[int, ...]:
-    """Draw a set: the first location from a low-discrepancy sequence, so that few fields do."""
-    weights = _class_weights(frequencies)
-    offset = float(np.random.default_rng([seed, 3]).random())
-    point = (offset + ordinal * 0.6180339887498949) % 1.0
-    first = int(np.searchsorted(np.cumsum(weights / weights.sum()), point, side="right"))
-    if first >= NEGATIVE:
-        return (NEGATIVE,)
-    size = _draw_set_size(first, rng)
-    others = weights.copy()
-    others[[first, NEGATIVE]] = 0.0
-    more = rng.choice(N_LOCATIONS, size=size - 1, replace=False, p=others / others.sum())
-    return tuple(sorted({first, *map(int, more)}))
+def _sample_of(seed: int, index: int) -> int:
+    """Give the number of the sample that holds a field."""
+    block, place = divmod(index, FIELDS_PER_BLOCK)
+    sizes = _SAMPLE_SIZES if block else _FIRST_SIZES
+    before = len(_FIRST_SIZES) + (block - 1) * len(_SAMPLE_SIZES) if block else 0
+    ends = np.cumsum(np.random.default_rng([seed, block, 1]).permutation(sizes))
+    return before + int(np.searchsorted(ends, place, side="right"))
 
 
-def _draw_set_size(first: int, rng: np.random.Generator) -> int:
-    """Draw how many locations a label has: one that few cells show is seldom alone on it."""
-    alone = float(
-        np.clip(_SET_SIZES[0] + _ALONE_SLOPE * (_PRESENCE[first] - _ALONE_MEAN), 0.1, 0.8)
-    )
-    if rng.random() < alone:
-        return 1
-    more = _SET_SIZES[1:] / _SET_SIZES[1:].sum()
-    return 2 + int(rng.choice(len(more), p=more))
+def _gene_of(ordinal: int) -> tuple[int, int]:
+    """Give the number of a sample's gene, and which of the gene's cell lines it is."""
+    group, place = divmod(ordinal, _GENES_PER_GROUP * _LINES_PER_GENE)
+    turn, gene = divmod(place, _GENES_PER_GROUP)
+    return group * _GENES_PER_GROUP + gene, turn
 
 
-def _class_weights(frequencies: Frequencies) -> npt.NDArray[np.float64]:
-    if frequencies == "atlas":
-        return _ATLAS_COUNTS.copy()
-    presence = _PRESENCE.copy()
-    presence[SPINDLE] = _SPINDLE_UNIFORM
-    weights: npt.NDArray[np.float64] = 1.0 / presence
-    weights[NEGATIVE] = _NEGATIVE_WEIGHT
-    return weights
-
-
-def mitotic_share(sample: Sample, frequencies: Frequencies) -> float:
-    """Give the share of cells in mitosis."""
-    if SPINDLE not in sample.locations:
-        return _MITOTIC_SHARE
-    return _SPINDLE_UNIFORM if frequencies == "uniform" else float(_PRESENCE[SPINDLE])
-
-
-def draw_image_shares(sample: Sample, rng: np.random.Generator) -> dict[int, float]:
-    """Draw, for one image, the share of cells that carry each location of the label.
-
-    Returns
-    -------
-    dict
-        Location → probability, from Beta(p s, (1-p) s) with s = (1 - rho) / rho, whose
-        intraclass correlation is rho. The spindle has 1: it is decided by mitosis.
-    """
-    shares = {}
-    for location in sample.locations:
-        p, rho = float(_PRESENCE[location]), float(_CORRELATION[location])
-        if location == SPINDLE:
-            shares[location] = 1.0
-        elif rho == 0.0:
-            shares[location] = p
-        else:
-            strength = (1.0 - rho) / rho
-            shares[location] = float(rng.beta(p * strength, (1.0 - p) * strength))
-    return shares
-
-
-def draw_cell_locations(
-    shares: dict[int, float], rng: np.random.Generator, *, mitotic: bool
-) -> tuple[int, ...]:
-    """Draw one cell's locations; a cell left with none is Negative.
-
-    Parameters
-    ----------
-    shares
-        From ``draw_image_shares``.
-    rng
-        The cell's own.
-    mitotic
-        Then only ``MITOTIC_LOCATIONS`` can be there, and the spindle always is if the image has it.
-    """
-    drawn = []
-    for location, share in sorted(shares.items()):
-        chance = rng.random() < share
-        possible = location in MITOTIC_LOCATIONS if mitotic else location != SPINDLE
-        if chance and possible and location != NEGATIVE:
-            drawn.append(location)
-    return tuple(drawn) or (NEGATIVE,)
+def _draw_lines(names: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Draw the cell lines of a gene; they differ as long as there are others left."""
+    known = [find_cell_line(name).name for name in names] or [line.name for line in CELL_LINES]
+    weight = {name: 1.0 if names else find_cell_line(name).weight for name in known}
+    drawn: list[str] = []
+    for _ in range(_LINES_PER_GENE):
+        left = [name for name in weight if name not in drawn] or list(weight)
+        chances = np.array([weight[name] for name in left])
+        drawn.append(left[int(rng.choice(len(left), p=chances / chances.sum()))])
+    return drawn

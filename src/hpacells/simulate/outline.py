@@ -1,108 +1,133 @@
-"""Closed outlines of cells and nuclei as a radius per angle, in µm.
+"""Closed outlines of cells, nuclei and chromatin in µm: how they are stored, and how solid.
 
-An outline is star-shaped around its own centre. It does not know neighbours: where bodies meet,
-``layout`` decides.
+An outline is a radius per angle (star-shaped), then stretched along its own axis, bent, and turned.
+Stretching and bending keep areas, so crescents, spindles and commas are as easy as ovals. An
+outline does not know its neighbours: where bodies meet, ``layout`` decides.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["N_ANGLES", "Outline", "draw_body_outline", "draw_nucleus_outline", "outline_points"]
+from hpacells.simulate.texture import FloatImage
 
-N_ANGLES = 180
-_ANGLES = np.linspace(-np.pi, np.pi, N_ANGLES, endpoint=False)
+__all__ = ["ANGLES", "N_ANGLES", "Outline", "axis_ratio_of", "solidity_of", "with_area"]
+
+N_ANGLES = 240
+ANGLES = np.linspace(-np.pi, np.pi, N_ANGLES, endpoint=False)
+
+Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Outline:
-    """Radius in µm at ``N_ANGLES`` angles from -π, counter to the row axis; ``(N_ANGLES,)``."""
-
-    radius_um: npt.NDArray[np.float64]
-
-    @property
-    def reach_um(self) -> float:
-        """Largest radius."""
-        return float(self.radius_um.max())
-
-    def at(self, angle: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Interpolate the radius at angles in radians, any shape."""
-        place = (angle + np.pi) * (N_ANGLES / (2 * np.pi))
-        low = place.astype(np.int32)
-        part = place - low
-        ring = np.append(self.radius_um, self.radius_um[:2]).astype(np.float32)
-        low = np.clip(low, 0, N_ANGLES)
-        result: npt.NDArray[np.float32] = ring[low] * (1 - part) + ring[low + 1] * part
-        return result
-
-
-def outline_points(
-    outline: Outline, centre_um: tuple[float, float], *, scale: float = 1.0
-) -> npt.NDArray[np.float64]:
-    """Give the outline's corners ``(N_ANGLES, 2)``, row and column in µm."""
-    rows = centre_um[0] + scale * outline.radius_um * np.sin(_ANGLES)
-    columns = centre_um[1] + scale * outline.radius_um * np.cos(_ANGLES)
-    return np.stack([rows, columns], axis=1)
-
-
-def _scaled(radius: npt.NDArray[np.float64], area_um2: float) -> Outline:
-    area = 0.5 * float((radius**2).sum()) * (2 * np.pi / N_ANGLES)
-    return Outline(radius * np.sqrt(area_um2 / area))
-
-
-def _ellipse(axis_ratio: float, direction: float) -> npt.NDArray[np.float64]:
-    turned = _ANGLES - direction
-    radius: npt.NDArray[np.float64] = 1.0 / np.sqrt(
-        np.cos(turned) ** 2 / axis_ratio + np.sin(turned) ** 2 * axis_ratio
-    )
-    return radius
-
-
-def draw_body_outline(
-    area_um2: float,
-    axis_ratio: float,
-    raggedness: float,
-    *,
-    direction: float,
-    rng: np.random.Generator,
-) -> Outline:
-    """Draw a cell body: an ellipse with waves and a few protrusions.
+    """A closed line around the origin.
 
     Parameters
     ----------
-    area_um2
-        Area of the outline.
-    axis_ratio
-        Long over short axis, at least 1.
-    raggedness
-        Wanted 1 - solidity; 0 is an ellipse.
+    radius_um
+        ``(N_ANGLES,)`` radius at ``ANGLES`` before stretching and bending.
+    stretch
+        Length along the axis is multiplied, width divided by its square root.
+    bend_per_um
+        Sideways shift is this times the squared place along the axis, in 1/µm.
     direction
-        Angle of the long axis in radians.
-    rng
-        Source of the shape.
+        Angle of the axis in radians; rows grow with its sine.
     """
-    log_radius = np.zeros(N_ANGLES)
-    for order in range(2, 8):
-        height = rng.normal(0.0, 1.1 * raggedness / order**0.5)
-        log_radius += height * np.cos(order * _ANGLES + rng.uniform(0, 2 * np.pi))
-    for _ in range(rng.poisson(max(0.0, 9.0 * raggedness - 0.2))):
-        along = direction + rng.choice([0.0, np.pi]) + rng.normal(0.0, 0.9)
-        width = rng.uniform(0.10, 0.28)
-        bend = np.angle(np.exp(1j * (_ANGLES - along)))
-        log_radius += rng.uniform(0.25, 0.75) * np.exp(-0.5 * (bend / width) ** 2)
-    return _scaled(_ellipse(axis_ratio, direction) * np.exp(log_radius), area_um2)
+
+    radius_um: npt.NDArray[np.float64]
+    stretch: float = 1.0
+    bend_per_um: float = 0.0
+    direction: float = 0.0
+
+    def points(
+        self, centre_um: tuple[float, float] = (0.0, 0.0), *, grow_um: float = 0.0
+    ) -> Points:
+        """Give the corners ``(N_ANGLES, 2)``, row and column in µm.
+
+        Parameters
+        ----------
+        centre_um
+            Where the outline's origin is.
+        grow_um
+            Added to the radius.
+        """
+        radius = self.radius_um + grow_um
+        root = np.sqrt(self.stretch)
+        along = radius * np.cos(ANGLES) * root
+        side = radius * np.sin(ANGLES) / root + self.bend_per_um * along**2
+        sine, cosine = np.sin(self.direction), np.cos(self.direction)
+        rows = centre_um[0] + along * sine + side * cosine
+        columns = centre_um[1] + along * cosine - side * sine
+        return np.stack([rows, columns], axis=1)
+
+    def depth(self, down_um: FloatImage, right_um: FloatImage) -> tuple[FloatImage, FloatImage]:
+        """Say how deep places lie, relative to the outline.
+
+        Parameters
+        ----------
+        down_um, right_um
+            Places relative to the outline's origin, the same shape.
+
+        Returns
+        -------
+        ratio, radius_um
+            Distance from the origin over the radius there (0 at the origin, 1 on the line), and
+            that radius.
+        """
+        sine, cosine = np.float32(np.sin(self.direction)), np.float32(np.cos(self.direction))
+        along = right_um * cosine + down_um * sine
+        side = down_um * cosine - right_um * sine - np.float32(self.bend_per_um) * along * along
+        root = np.float32(np.sqrt(self.stretch))
+        distance, angle = cv2.cartToPolar(along / root, side * root)
+        place = (angle + np.float32(np.pi)) * np.float32(N_ANGLES / (2 * np.pi))
+        low = place.astype(np.int32)
+        part = place - low
+        ring = np.append(self.radius_um, self.radius_um[:2]).astype(np.float32)
+        low %= N_ANGLES
+        radius: FloatImage = ring[low] * (1 - part) + ring[low + 1] * part
+        return distance / radius, radius
+
+    def radius_toward(self, turn: float) -> float:
+        """Give the radius in µm in a direction in radians, the bend left out."""
+        root = np.sqrt(self.stretch)
+        along = np.cos(turn - self.direction) / root
+        side = np.sin(turn - self.direction) * root
+        place = (np.arctan2(side, along) + np.pi) * N_ANGLES / (2 * np.pi)
+        return float(self.radius_um[int(place) % N_ANGLES] / np.hypot(along, side))
+
+    @property
+    def reach_um(self) -> float:
+        """Largest distance from the origin."""
+        return float(np.hypot(*self.points().T).max())
+
+    @property
+    def area_um2(self) -> float:
+        """Area enclosed."""
+        return 0.5 * float((self.radius_um**2).sum()) * (2 * np.pi / N_ANGLES)
 
 
-def draw_nucleus_outline(
-    area_um2: float, axis_ratio: float, *, direction: float, rng: np.random.Generator
-) -> Outline:
-    """Draw a nucleus: a smooth oval, now and then with a dent."""
-    log_radius = np.zeros(N_ANGLES)
-    for order in range(2, 5):
-        height = rng.normal(0.0, 0.045 / (order - 1))
-        log_radius += height * np.cos(order * _ANGLES + rng.uniform(0, 2 * np.pi))
-    if rng.random() < 0.15:
-        bend = np.angle(np.exp(1j * (_ANGLES - rng.uniform(-np.pi, np.pi))))
-        log_radius -= rng.uniform(0.1, 0.35) * np.exp(-0.5 * (bend / 0.3) ** 2)
-    return _scaled(_ellipse(axis_ratio, direction) * np.exp(log_radius), area_um2)
+def with_area(outline: Outline, area_um2: float) -> Outline:
+    """Scale an outline to an area in µm², keeping its form."""
+    factor = float(np.sqrt(area_um2 / outline.area_um2))
+    return replace(
+        outline,
+        radius_um=outline.radius_um * factor,
+        bend_per_um=outline.bend_per_um / factor,
+    )
+
+
+def solidity_of(outline: Outline) -> float:
+    """Area over the area of the convex hull."""
+    hull = cv2.convexHull(outline.points().astype(np.float32))
+    return outline.area_um2 / float(cv2.contourArea(hull))
+
+
+def axis_ratio_of(outline: Outline) -> float:
+    """Long over short axis of the ellipse with the same second moments."""
+    moments = cv2.moments(outline.points().astype(np.float32)[:, None])
+    rows, columns, mixed = moments["mu20"], moments["mu02"], moments["mu11"]
+    half, root = (rows + columns) / 2, np.hypot((rows - columns) / 2, mixed)
+    return float(np.sqrt(max(half + root, 1e-9) / max(half - root, 1e-9)))

@@ -1,4 +1,4 @@
-"""Class id to pattern and brightness. A new location gets its function and its line here."""
+"""Class id to pattern and brightness. A new location gets its module and its line here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,42 +6,73 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpacells.core.locations import LOCATION_KEYS
-from hpacells.simulate.patterns import cytoplasmic, cytoskeleton, nuclear
+from hpacells.simulate.patterns import (
+    actin_filaments,
+    aggresome,
+    centrosome,
+    cytosol,
+    endoplasmic_reticulum,
+    golgi_apparatus,
+    intermediate_filaments,
+    microtubules,
+    mitochondria,
+    mitotic_spindle,
+    nuclear_bodies,
+    nuclear_membrane,
+    nuclear_speckles,
+    nucleoli,
+    nucleoli_fibrillar_center,
+    nucleoplasm,
+    plasma_membrane,
+    vesicles,
+)
 from hpacells.simulate.stains import StainedCell
 from hpacells.simulate.texture import FloatImage
 
-__all__ = ["PATTERNS", "Pattern"]
+__all__ = ["PATTERNS", "Draw", "Pattern"]
 
-Draw = Callable[[StainedCell, np.random.Generator], FloatImage]
+Draw = Callable[[StainedCell, np.random.Generator, np.random.Generator], FloatImage]
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """How to draw a location, and its usual brightness beside the others in a mixture."""
+    """How to draw a location.
+
+    Parameters
+    ----------
+    draw
+        Of its module.
+    level
+        Usual brightness beside the others in a mixture.
+    grain
+        Power of the antibody's grain: 1 on even areas, less on lines and dots, where the
+        protein is dense.
+    """
 
     draw: Draw
     level: float
+    grain: float = 0.5
 
 
 _BY_KEY: dict[str, Pattern] = {
-    "nucleoplasm": Pattern(nuclear.nucleoplasm, 0.55),
-    "nuclear_membrane": Pattern(nuclear.nuclear_membrane, 0.95),
-    "nucleoli": Pattern(nuclear.nucleoli, 0.95),
-    "nucleoli_fibrillar_center": Pattern(nuclear.fibrillar_centers, 1.25),
-    "nuclear_speckles": Pattern(nuclear.nuclear_speckles, 0.95),
-    "nuclear_bodies": Pattern(nuclear.nuclear_bodies, 1.15),
-    "endoplasmic_reticulum": Pattern(cytoplasmic.endoplasmic_reticulum, 0.7),
-    "golgi_apparatus": Pattern(cytoplasmic.golgi_apparatus, 1.0),
-    "intermediate_filaments": Pattern(cytoskeleton.intermediate_filaments, 0.8),
-    "actin_filaments": Pattern(cytoskeleton.actin_filaments, 0.8),
-    "microtubules": Pattern(cytoskeleton.microtubules, 0.8),
-    "mitotic_spindle": Pattern(cytoskeleton.mitotic_spindle, 1.0),
-    "centrosome": Pattern(cytoskeleton.centrosome, 1.25),
-    "plasma_membrane": Pattern(cytoplasmic.plasma_membrane, 0.85),
-    "mitochondria": Pattern(cytoplasmic.mitochondria, 0.9),
-    "aggresome": Pattern(cytoplasmic.aggresome, 1.1),
-    "cytosol": Pattern(cytoplasmic.cytosol, 0.45),
-    "vesicles": Pattern(cytoplasmic.vesicles, 0.9),
+    "nucleoplasm": Pattern(nucleoplasm.draw, 0.75, grain=0.7),
+    "nuclear_membrane": Pattern(nuclear_membrane.draw, 0.95),
+    "nucleoli": Pattern(nucleoli.draw, 0.95),
+    "nucleoli_fibrillar_center": Pattern(nucleoli_fibrillar_center.draw, 1.25),
+    "nuclear_speckles": Pattern(nuclear_speckles.draw, 0.95),
+    "nuclear_bodies": Pattern(nuclear_bodies.draw, 1.15),
+    "endoplasmic_reticulum": Pattern(endoplasmic_reticulum.draw, 0.8, grain=1.0),
+    "golgi_apparatus": Pattern(golgi_apparatus.draw, 1.0),
+    "intermediate_filaments": Pattern(intermediate_filaments.draw, 0.85),
+    "actin_filaments": Pattern(actin_filaments.draw, 0.85),
+    "microtubules": Pattern(microtubules.draw, 0.85),
+    "mitotic_spindle": Pattern(mitotic_spindle.draw, 1.0),
+    "centrosome": Pattern(centrosome.draw, 1.25),
+    "plasma_membrane": Pattern(plasma_membrane.draw, 0.9, grain=1.0),
+    "mitochondria": Pattern(mitochondria.draw, 0.85, grain=0.9),
+    "aggresome": Pattern(aggresome.draw, 1.1),
+    "cytosol": Pattern(cytosol.draw, 0.6, grain=1.0),
+    "vesicles": Pattern(vesicles.draw, 0.9),
 }
 
 PATTERNS: dict[int, Pattern] = {

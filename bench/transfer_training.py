@@ -1,0 +1,289 @@
+"""Training for ``transfer``: single simulated cells with their true locations, one bag each.
+
+Crops come from the project's own crop store (true masks) and are kept in one file. The loss is
+binary cross-entropy over the 19 classes. Besides the project's augmentations the crops are
+degraded as real ones may be: blur, JPEG, black level, gamma, grain, a missing reference stain, an
+inexact outline. Everything random is drawn from (seed, step), so a stopped training continues as
+if it had not been.
+"""
+
+import argparse
+import math
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from cell_samples import class_targets, truth_rows
+from simulated_data import SimulatedData
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from hpacells.core.channels import Channel
+from hpacells.core.crop_spec import CropSpec
+from hpacells.crops.store import CropStore
+from hpacells.model.network import CellClassifier
+from hpacells.model.timm_parts import ModelEmaV3, adaptive_clip_grad
+from hpacells.train.augment import augment_crops
+from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from hpacells.train.config import AugmentConfig, TrainConfig
+from hpacells.train.loop import learning_rate_at
+
+__all__ = ["TrainingCells", "degrade", "load_cells", "real_scores", "run_folder", "train_network"]
+
+SPEC = CropSpec(112, 0.25)
+BATCH = 64
+CHECKPOINT_EVERY = 250
+SEED = 0
+REFERENCE_DROPPED = 0.15  # share of cells shown without microtubules, the same for the ER
+AUGMENT = AugmentConfig(warp_share=0.4, scale=0.2, shift_px=4.0, intensity=0.3, noise=3.0)
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class TrainingCells:
+    """Crops ``(N, C, S, S)`` and masks ``(N, S, S)`` uint8 (mapped files), targets ``(N, 19)``."""
+
+    crops: Bytes
+    masks: Bytes
+    targets: npt.NDArray[np.float32]
+
+
+def load_cells(data: SimulatedData, work: Path) -> TrainingCells:
+    """Cut a dataset's cells by its true masks, once; keep those that its truth counts."""
+    folder = work / f"crops_{data.path.name}_{data.digest}"
+    files = [folder / f"{name}.npy" for name in ("crops", "masks", "targets")]
+    if not files[-1].is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        store = _crop_store(data.path, folder / "store")
+        label_of = {
+            (r["ID"], int(r["cell_id"])): r["Label"]
+            for r in truth_rows(data.path)
+            if r["in_truth"] == "1"
+        }
+        n, side = store.counts["crops"], SPEC.crop_px
+        crops = np.lib.format.open_memmap(files[0], "w+", np.uint8, (n, 4, side, side))
+        masks = np.lib.format.open_memmap(files[1], "w+", np.uint8, (n, side, side))
+        labels: list[str] = []
+        for part in store.fields():
+            for cell_id, crop, mask in zip(
+                part.cell_ids.tolist(), part.crops, part.cell_masks, strict=True
+            ):
+                if (part.fov_id, cell_id) in label_of:
+                    crops[len(labels)], masks[len(labels)] = crop, mask
+                    labels.append(label_of[part.fov_id, cell_id])
+        crops.flush()
+        masks.flush()
+        np.save(files[2], class_targets(labels).astype(np.float32))
+    targets = np.load(files[2])
+    crops, masks = (np.load(file, mmap_mode="r")[: len(targets)] for file in files[:2])
+    return TrainingCells(crops, masks, targets)
+
+
+def _crop_store(data: Path, out: Path) -> CropStore:
+    command = [str(Path(sys.executable).with_name("hpacells")), "crop", str(data)]
+    command += [str(data / "truth"), str(out), "--crop-px", str(SPEC.crop_px)]
+    command += ["--crop-pixel-size-um", str(SPEC.pixel_size_um)]
+    subprocess.run(command, check=True)
+    return CropStore.open(out)
+
+
+def degrade(crops: Bytes, masks: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
+    """Change each cell as stains, exposure, storage and outlining may have changed a real one.
+
+    Parameters
+    ----------
+    crops, masks
+        ``(N, C, S, S)`` and ``(N, S, S)`` uint8; not changed.
+    rng
+        Decides.
+    """
+    crops, masks = crops.copy(), masks.copy()
+    disk = np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)), np.uint8)
+    for crop, mask in zip(crops, masks, strict=True):
+        chance = rng.random(5)
+        if chance[0] < 0.3:
+            change = cv2.erode if rng.random() < 0.5 else cv2.dilate
+            mask[:] = change(mask, disk, iterations=int(rng.integers(1, 3)))
+        sigma = rng.uniform(0.2, 0.9)
+        quality = int(rng.integers(60, 98))
+        for stain in crop:
+            if chance[1] < 0.4:
+                stain[:] = cv2.GaussianBlur(stain, (0, 0), sigma)
+            if chance[2] < 0.4:
+                stain[:] = np.maximum(stain, level := np.uint8(rng.integers(0, 7))) - level
+            if chance[3] < 0.5:
+                curve = 255 * (np.arange(256) / 255) ** np.exp(rng.normal(0, 0.25))
+                stain[:] = np.round(curve).astype(np.uint8)[stain]
+            if chance[4] < 0.25:
+                _, coded = cv2.imencode(".jpg", stain, [cv2.IMWRITE_JPEG_QUALITY, quality])
+                stain[:] = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)
+        if rng.random() < 0.4:
+            crop[Channel.PROTEIN.position] = _add_grain(crop[Channel.PROTEIN.position], rng)
+        for channel in (Channel.MICROTUBULES, Channel.ER):  # not to be leant on too much
+            crop[channel.position] *= np.uint8(rng.random() >= REFERENCE_DROPPED)
+    return crops, masks
+
+
+def _add_grain(stain: Bytes, rng: np.random.Generator) -> Bytes:
+    """Multiply by log-normal noise, one to two pixels coarse, that keeps the mean."""
+    strength = float(rng.uniform(0.1, 0.5))
+    noise = rng.standard_normal(stain.shape, dtype=np.float32)
+    coarse = float(rng.uniform(0.0, 0.9))
+    if coarse > 0.3:
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), coarse), np.float32)
+        noise /= max(float(noise.std()), 1e-6)
+    factor = np.exp(strength * noise - 0.5 * strength * strength)
+    return np.clip(np.rint(stain * factor), 0, 255).astype(np.uint8)
+
+
+def run_folder(data: SimulatedData, work: Path, *, steps: int, learning_rate: float) -> Path:
+    """Name the folder of one training: other data, steps or learning rate, another folder."""
+    return work / f"run_{data.path.name}_{data.digest}_{steps}_{learning_rate:g}"
+
+
+def train_network(
+    data: SimulatedData, options: argparse.Namespace
+) -> tuple[CellClassifier, CropSpec]:
+    """Train, or continue, and give the averaged network in evaluation mode.
+
+    A finished checkpoint is read and nothing else: its data's pixels need not be there any more.
+    Crops are of all fields of the folder.
+    """
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)
+    folder = run_folder(
+        data, Path(options.work), steps=options.steps, learning_rate=options.learning_rate
+    )
+    path = folder / "checkpoint.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = read_checkpoint(path)
+    if known is not None and known.step == options.steps:
+        print(f"{path}: finished, nothing to train")
+        network = _new_network()
+        network.load_state_dict(known.average)
+        return network.eval(), SPEC
+    cells = load_cells(data, options.work)
+    print(f"{len(cells.targets)} cells; {cells.targets.sum(0).astype(int).tolist()} per class")
+    loop = _Loop(cells, options.steps, options.learning_rate)
+    loop.restore(known)
+    started, first, total = time.monotonic(), loop.step, 0.0
+    while loop.step < options.steps:
+        total += loop.take_step()
+        done = loop.step - first
+        if done % 25 == 0:
+            rate = done / (time.monotonic() - started)
+            print(
+                f"step {loop.step}/{options.steps} loss {total / 25:.4f} {rate:.2f} steps/s, "
+                f"{(options.steps - loop.step) / rate / 60:.0f} min left",
+                flush=True,
+            )
+            total = 0.0
+        if loop.step % CHECKPOINT_EVERY == 0 or loop.step == options.steps:
+            write_checkpoint(path, loop.snapshot())
+    average: CellClassifier = loop.average.module
+    return average.eval(), SPEC
+
+
+def _new_network() -> CellClassifier:
+    torch.manual_seed(SEED)
+    return CellClassifier("hpa_nfnet_nano", crop_px=SPEC.crop_px, drop_path=0.05, dropout=0.1)
+
+
+class _Loop:
+    """One training: network, average, optimizer, position."""
+
+    def __init__(self, cells: TrainingCells, steps: int, learning_rate: float) -> None:
+        self.cells, self.steps, self.step = cells, steps, 0
+        self.config = TrainConfig(learning_rate=learning_rate)
+        self.network = _new_network()
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {
+                    "params": [
+                        p for p in self.network.parameters() if (p.squeeze().ndim >= 2) == m
+                    ],
+                    "weight_decay": 0.02 if m else 0.0,
+                }
+                for m in (True, False)
+            ],
+            lr=learning_rate,
+        )
+        self.clipped = [p for n, p in self.network.named_parameters() if not n.startswith("head.")]
+        self.average = ModelEmaV3(self.network, decay=0.999, use_warmup=True)
+
+    def _batch(self) -> npt.NDArray[np.int64]:
+        """Give the step's cells: every cell once in an epoch, in an order drawn for it."""
+        per_epoch = max(len(self.cells.targets) // BATCH, 1)
+        epoch, place = divmod(self.step, per_epoch)
+        order = np.random.default_rng([SEED, 1, epoch]).permutation(len(self.cells.targets))
+        return np.sort(order[place * BATCH : (place + 1) * BATCH])
+
+    def take_step(self) -> float:
+        """Take one step of the optimizer and return its loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(self.step, self.steps, self.config)
+        chosen = self._batch()
+        rng = np.random.default_rng([SEED, 2, self.step])
+        crops, masks = degrade(self.cells.crops[chosen], self.cells.masks[chosen], rng)
+        torch.manual_seed(int(rng.integers(2**31)))
+        pixels, inside = augment_crops(
+            torch.from_numpy(crops), torch.from_numpy(masks), AUGMENT, torch.default_generator
+        )
+        self.network.train()
+        logits, _ = self.network(pixels.contiguous(memory_format=torch.channels_last), inside)
+        target = torch.from_numpy(self.cells.targets[chosen])
+        loss = binary_cross_entropy_with_logits(logits, target)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            sys.exit(f"the loss is {value} at step {self.step}: lower --learning-rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        adaptive_clip_grad(self.clipped, clip_factor=self.config.clip_factor)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update(self.network, step=self.step)
+        return value
+
+    def snapshot(self) -> Checkpoint:
+        return Checkpoint(
+            self.step,
+            self.network.state_dict(),
+            self.average.module.state_dict(),
+            self.optimizer.state_dict(),
+        )
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is None:
+            return
+        self.step = checkpoint.step
+        self.network.load_state_dict(checkpoint.model)
+        self.average.module.load_state_dict(checkpoint.average)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        print(f"continues at step {self.step}")
+
+
+def real_scores(
+    network: CellClassifier, crops: Bytes, masks: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Give ``(N, 19)`` probabilities: the mean logit over the eight turns of each crop."""
+    pixels = torch.from_numpy(crops)
+    inside = torch.from_numpy(masks.astype(np.uint8))
+    total = np.zeros((len(crops), 0))
+    with torch.inference_mode():
+        for k in range(8):
+            turned = [torch.rot90(t, k % 4, dims=(-2, -1)) for t in (pixels, inside)]
+            turned = [t.flip(-1) if k >= 4 else t for t in turned]
+            parts = [
+                network(turned[0][i : i + BATCH].float(), turned[1][i : i + BATCH])[0].numpy()
+                for i in range(0, len(crops), BATCH)
+            ]
+            logits = np.concatenate(parts).astype(np.float64)
+            total = logits if k == 0 else total + logits
+    return np.asarray(1 / (1 + np.exp(-total / 8)), np.float64)

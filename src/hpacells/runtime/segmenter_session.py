@@ -1,0 +1,101 @@
+"""A segmentation network on ONNX Runtime, on a CPU.
+
+One thread a call: the result then doesn't depend on the machine's cores, and fields are worked on
+side by side by processes, not inside the graph.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from hpacells.core.errors import ModelError
+from hpacells.runtime.segmenter_folder import MAP_STAINS, MAPS, SIDE_MULTIPLE, SegmenterFolder
+
+__all__ = ["SegmenterSession", "open_segmenter"]
+
+_LOAD_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.InvalidArgument,
+)
+
+
+class SegmenterSession:
+    """A network ready to run; made by ``open_segmenter``. May be used from several threads."""
+
+    def __init__(self, path: Path, graph: ort.InferenceSession) -> None:
+        self._path = path
+        self._graph = graph
+
+    def run(
+        self, stains: npt.NDArray[np.float32], present: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """Compute the maps of one image.
+
+        Parameters
+        ----------
+        stains
+            ``(3, H, W)`` float32, normalised; sides are multiples of ``SIDE_MULTIPLE``.
+        present
+            ``(3,)`` bool: false where a stain is missing; its values are then not looked at.
+
+        Returns
+        -------
+        ndarray
+            ``(4, H, W)`` float32 in [0, 1], in the order of ``MAPS``.
+
+        Raises
+        ------
+        ModelError
+            When the sizes are not the network's, or it gives NaN.
+        """
+        n_stains = len(MAP_STAINS)
+        sides = stains.shape[1:]
+        fits = stains.ndim == 3 and stains.shape[0] == n_stains and present.shape == (n_stains,)
+        if not fits or any(side == 0 or side % SIDE_MULTIPLE for side in sides):
+            raise ModelError(
+                f"{self._path}: expected stains ({n_stains}, H, W) with sides in multiples of "
+                f"{SIDE_MULTIPLE} and {n_stains} flags, got {stains.shape} and {present.shape}"
+            )
+        feed = {
+            "stains": stains[None].astype(np.float32, copy=False),
+            "present": present[None].astype(np.float32),
+        }
+        maps: npt.NDArray[np.float32] = self._graph.run(["maps"], feed)[0][0]
+        if not np.isfinite(maps).all():
+            raise ModelError(f"{self._path}: the network gives NaN. Train or fetch it again.")
+        return maps
+
+
+def open_segmenter(folder: SegmenterFolder) -> SegmenterSession:
+    """Open a segmenter's graph.
+
+    Raises
+    ------
+    ModelError
+        When the graph cannot be loaded, or its inputs and outputs are not the contract's.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_mem_pattern = False  # images differ in size
+    options.log_severity_level = 3
+    path = folder.graph_path
+    try:
+        graph = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except _LOAD_ERRORS as error:
+        raise ModelError(
+            f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}"
+        ) from error
+    sides = {node.name: tuple(node.shape)[1:2] for node in graph.get_inputs()}
+    sides |= {node.name: tuple(node.shape)[1:2] for node in graph.get_outputs()}
+    wanted = {"stains": (len(MAP_STAINS),), "present": (len(MAP_STAINS),), "maps": (len(MAPS),)}
+    if sides != wanted:
+        raise ModelError(f"{path}: expected {wanted}, got {sides}. Export it again.")
+    return SegmenterSession(path, graph)

@@ -1,0 +1,1 @@
+"""Simulated fields with true masks to the weights of the ``unet`` segmenter."""
