@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from hpacells.core.locations import LOCATION_KEYS, N_LOCATIONS, NEGATIVE
-from hpacells.simulate.patterns.ground import thickness
+from hpacells.simulate.patterns.ground import along_tubules, draw_tubule_share, thickness
 from hpacells.simulate.patterns.registry import PATTERNS
 from hpacells.simulate.texture import blur_um
 
@@ -166,6 +166,29 @@ def test_thickness_follows_the_microtubules_outside_the_nucleus(interphase):
     assert thickness(stained, length_um=1.2, power=0.0) == pytest.approx(1.0)
     unstained = replace(stained, microtubules=np.zeros_like(stained.microtubules))
     assert (thickness(unstained, length_um=1.2, power=1.0) == 1).all()
+
+
+def test_a_stain_along_microtubules_keeps_its_mean_and_leaves_the_nucleus(interphase):
+    stained = interphase[0]
+    cell = stained.anatomy
+    outer = cell.body & (cell.in_nucleus == 0)
+    image = along_tubules(stained, 0.3)
+    assert image[outer].mean() == pytest.approx(1.0, abs=0.06)
+    assert (image[cell.in_nucleus == 1] == 1).all()
+    assert (image[~cell.body] == 1).all()
+    bright = stained.microtubules > np.percentile(stained.microtubules[outer], 80)
+    assert image[outer & bright].mean() > 1.1
+    assert image[outer & ~bright].mean() < 0.95
+    assert (along_tubules(stained, 0.0) == 1).all()
+    unstained = replace(stained, microtubules=np.zeros_like(stained.microtubules))
+    assert (along_tubules(unstained, 0.3) == 1).all()
+
+
+def test_most_antibodies_follow_the_microtubules_a_little_and_some_more():
+    shares = [draw_tubule_share(np.random.default_rng(seed)) for seed in range(400)]
+    assert min(shares) >= 0
+    assert max(shares) == 0.4
+    assert np.median(shares) < 0.1 < np.percentile(shares, 80)
 
 
 def test_cytosol_is_brighter_where_microtubules_are_dense(interphase):

@@ -12,8 +12,10 @@ import numpy as np
 from hpacells.core.locations import LOCATION_KEYS, NEGATIVE
 from hpacells.simulate.anatomy import CellAnatomy
 from hpacells.simulate.patterns.ground import (
+    along_tubules,
     draw_grain,
     draw_grain_look,
+    draw_tubule_share,
     even_substance,
     thickness,
 )
@@ -189,14 +191,15 @@ def unspecific_staining(
     look = np.random.default_rng([*antibody, _UNSPECIFIC_STREAM])
     rng = np.random.default_rng([*seed, _UNSPECIFIC_STREAM])
     inside = float(np.clip(np.exp(look.normal(0.0, 0.4)), 0.3, 2.4))
-    flat, along_er = look.uniform(0.1, 0.7), look.uniform(0.0, 0.6)
+    flat, along_er = look.uniform(0.1, 0.7), look.uniform(0.0, 0.4)
     dots = 0.025 * float(np.exp(look.normal(0.0, 1.1)))
+    on_tubules = 0.5 * draw_tubule_share(look)
     amount = level * float(np.exp(rng.normal(0.0, 0.2)))
     ground = (1 - along_er) * even_substance(
         cell, flat=flat, rise_um=1.0, steep=rng.uniform(0.2, 1.0)
     ) + along_er * np.minimum(stained.er + 0.5 * cell.in_nucleus, 1.3)
     ground = ground * (1 - (1 - inside) * cell.in_nucleus)
-    ground *= thickness(stained, length_um=1.2, power=0.5)
+    ground *= thickness(stained, length_um=1.2, power=0.5) * along_tubules(stained, on_tubules)
     clouds = smooth_noise(cell.shape, cell.pixel_um, rng.uniform(3.0, 18.0), rng=rng)
     ground = ground * np.clip(1 + rng.uniform(0.1, 0.35) * clouds, 0.05, 2.2)
     ground *= _grain(stained, antibody, seed, share=_UNSPECIFIC_GRAIN)

@@ -8,7 +8,12 @@ belongs to the antibody, with some scatter between cells.
 
 import numpy as np
 
-from hpacells.simulate.patterns.ground import even_substance, thickness
+from hpacells.simulate.patterns.ground import (
+    along_tubules,
+    draw_tubule_share,
+    even_substance,
+    thickness,
+)
 from hpacells.simulate.stains import StainedCell
 from hpacells.simulate.texture import FloatImage, draw_spots, smooth_noise
 
@@ -22,10 +27,11 @@ def draw(
     cell = stained.anatomy
     usual = float(np.clip(np.exp(antibody.normal(-0.95, 0.45)), 0.08, 1.0))
     flat = antibody.uniform(0.1, 0.75)
-    around_er = antibody.uniform(0.0, 0.5)
+    around_er = antibody.uniform(0.0, 0.3)
     clumped = antibody.uniform(0.05, 0.25)
     following = antibody.uniform(0.2, 1.0)
     holes = antibody.uniform(0.0, 0.3)
+    on_tubules = draw_tubule_share(antibody)
     inside = min(usual * float(np.exp(rng.normal(0.0, 0.2))), 1.4)
     thick = even_substance(
         cell, flat=flat, rise_um=rng.uniform(0.4, 1.6), steep=rng.uniform(0.2, 1.0)
@@ -38,6 +44,7 @@ def draw(
         cell.shape, cell.pixel_um, rng.uniform(3.0, 18.0), rng=rng
     )
     image = np.clip(level, 0.05, None) * (1 - 0.35 * inside * cell.nucleoli) * outer
+    image *= along_tubules(stained, on_tubules)
     if rng.random() < holes:
         image *= 1 - np.minimum(_vacuoles(stained, rng), 0.85)
     return (image * cell.body).astype(np.float32)

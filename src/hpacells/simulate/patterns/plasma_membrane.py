@@ -10,7 +10,12 @@ line and how much is sheet belongs to the antibody and to the cell line.
 import numpy as np
 
 from hpacells.simulate.filaments import Gait, draw_filaments, grow_paths
-from hpacells.simulate.patterns.ground import even_substance, thickness
+from hpacells.simulate.patterns.ground import (
+    along_tubules,
+    draw_tubule_share,
+    even_substance,
+    thickness,
+)
 from hpacells.simulate.stains import StainedCell
 from hpacells.simulate.texture import FloatImage, smooth_noise, smoothstep
 
@@ -28,10 +33,11 @@ def draw(
     width_um = antibody.uniform(0.16, 0.45)
     flat = antibody.uniform(0.45, 0.95)
     inside = float(np.exp(antibody.normal(-0.15, 0.35)))
-    along_er = antibody.uniform(0.0, 0.45)
+    along_er = antibody.uniform(0.0, 0.3)
     following = antibody.uniform(0.1, 0.9)
     ruffling = antibody.uniform(0.1, 0.9)
     spiky = antibody.uniform(0.0, 60.0)
+    on_tubules = draw_tubule_share(antibody)
     leather_um, leathery = antibody.uniform(0.35, 0.8), antibody.uniform(0.08, 0.4)
     clouds = smooth_noise(cell.shape, cell.pixel_um, rng.uniform(4.0, 12.0), rng=rng)
     crumpled = smooth_noise(cell.shape, cell.pixel_um, rng.uniform(0.8, 2.5), rng=rng)
@@ -42,6 +48,7 @@ def draw(
     thick *= thickness(stained, length_um=1.5, power=following)
     mixed = np.minimum(stained.er + 0.2 * cell.in_nucleus, 1.3)
     sheet = (1 - along_er) * thick + along_er * mixed
+    sheet *= along_tubules(stained, 1.5 * on_tubules)  # line and ruffles do not follow
     sheet *= np.clip(relief, 0.1, None) * (1 - (1 - min(inside, 1.25)) * cell.in_nucleus)
     amount = np.clip(0.75 + rng.uniform(0.15, 0.5) * clouds, 0.1, 1.8)
     amount += rng.uniform(0.3, 1.0) * cell.contact
