@@ -26,6 +26,7 @@ LINES = (
 TILE_PX = 400
 SIZE_PX, PIXEL_UM = 1600, 0.08
 BAR_UM = 20
+FIELDS_APART = 7  # each of another sample
 
 
 def draw_fields(seed: int) -> Image.Image:
@@ -34,7 +35,7 @@ def draw_fields(seed: int) -> Image.Image:
     font = ImageFont.load_default(size=18)
     for number, line in enumerate(LINES):
         config = SimulateConfig(size_px=SIZE_PX, pixel_size_um=PIXEL_UM, cell_lines=(line,))
-        field = simulate_field(seed, number, config)
+        field = simulate_field(seed, FIELDS_APART * number, config)
         tile = Image.fromarray(composite_rgb(field.fov, max_side=TILE_PX))
         pen = ImageDraw.Draw(tile)
         label = "|".join(map(str, field.sample.locations))
