@@ -9,20 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from hpacells.core.errors import ModelError
+from hpacells.runtime.graph import open_graph
 from hpacells.runtime.segmenter_folder import MAP_STAINS, MAPS, SIDE_MULTIPLE, SegmenterFolder
 
 __all__ = ["SegmenterSession", "open_segmenter"]
-
-_LOAD_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.InvalidArgument,
-)
 
 
 class SegmenterSession:
@@ -80,19 +72,8 @@ def open_segmenter(folder: SegmenterFolder) -> SegmenterSession:
     ModelError
         When the graph cannot be loaded, or its inputs and outputs are not the contract's.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.enable_mem_pattern = False  # images differ in size
-    options.log_severity_level = 3
     path = folder.graph_path
-    try:
-        graph = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except _LOAD_ERRORS as error:
-        raise ModelError(
-            f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}"
-        ) from error
+    graph = open_graph(path, input_sizes="differ")
     sides = {node.name: tuple(node.shape)[1:2] for node in graph.get_inputs()}
     sides |= {node.name: tuple(node.shape)[1:2] for node in graph.get_outputs()}
     wanted = {"stains": (len(MAP_STAINS),), "present": (len(MAP_STAINS),), "maps": (len(MAPS),)}

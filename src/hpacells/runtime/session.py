@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from hpacells.core.channels import CHANNELS
 from hpacells.core.errors import ModelError
 from hpacells.core.locations import N_LOCATIONS
+from hpacells.runtime.graph import open_graph
 from hpacells.runtime.model_folder import ModelFolder
 
 __all__ = ["PRECISION", "RUNTIME", "Session", "open_session"]
@@ -29,13 +29,6 @@ PRECISION: Final = "float32"
 
 _INPUTS = ("crops", "cell_mask")
 _OUTPUTS = ("logits", "embedding")
-_LOAD_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.InvalidArgument,
-)
 
 
 class Session:
@@ -110,19 +103,7 @@ def open_session(model: ModelFolder, *, threads: int = 1) -> Session:
     ModelError
         When the graph cannot be loaded, or its inputs and outputs are not the contract's.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    try:
-        graph = ort.InferenceSession(
-            model.graph_path.read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
-    except _LOAD_ERRORS as error:
-        raise ModelError(
-            f"{model.graph_path}: ONNX Runtime {ort.__version__} cannot load it: {error}"
-        ) from error
+    graph = open_graph(model.graph_path, input_sizes="equal")
     _check_signature(model, graph)
     return Session(model, graph, threads=threads)
 

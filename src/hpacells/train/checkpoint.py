@@ -11,6 +11,7 @@ from typing import Any
 from zipfile import is_zipfile
 
 import torch
+from torch import nn
 
 from hpacells.core.errors import OutputError
 from hpacells.core.storage import atomic_path
@@ -40,6 +41,14 @@ class Checkpoint:
     optimizer: dict[str, Any]
     history: list[dict[str, float | int | None]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
+
+    def load_weights(
+        self, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Put the state into a network, its averaged weights and its optimizer."""
+        network.load_state_dict(self.model)
+        average.load_state_dict(self.average)
+        optimizer.load_state_dict(self.optimizer)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -107,13 +107,9 @@ def thickness(stained: StainedCell, *, length_um: float, power: float) -> FloatI
         nucleus and outside.
     """
     cell = stained.anatomy
-    outer = cell.body & ~cell.nucleus
-    crowd = blur_um(stained.microtubules, length_um, cell.pixel_um)
-    mean = float(crowd[outer].mean()) if outer.any() else 0.0
-    if mean <= 0:
-        return np.ones(cell.shape, np.float32)
-    ratio = np.clip(crowd / np.float32(mean), 0.2, 2.5) ** np.float32(power)
-    result: FloatImage = 1 + (ratio - 1) * (1 - cell.in_nucleus) * cell.body
+    crowd = _beside_its_mean(stained, blur_um(stained.microtubules, length_um, cell.pixel_um))
+    excess = np.clip(crowd, 0.2, 2.5) ** np.float32(power) - 1
+    result: FloatImage = 1 + excess * (1 - cell.in_nucleus) * cell.body
     return result
 
 
@@ -137,12 +133,18 @@ def along_tubules(stained: StainedCell, share: float) -> FloatImage:
         ``(h, w)`` float32, about 1 on average; 1 in the nucleus and outside.
     """
     cell = stained.anatomy
-    outer = cell.body & ~cell.nucleus
-    mean = float(stained.microtubules[outer].mean()) if outer.any() else 0.0
+    excess = np.minimum(_beside_its_mean(stained, stained.microtubules), 4.0) - 1
+    result: FloatImage = 1 + np.float32(share) * excess * (1 - cell.in_nucleus) * cell.body
+    return result
+
+
+def _beside_its_mean(stained: StainedCell, image: FloatImage) -> FloatImage:
+    """Divide an image by its mean over the cytoplasm; 1 everywhere where that is 0."""
+    outer = stained.anatomy.body & ~stained.anatomy.nucleus
+    mean = float(image[outer].mean()) if outer.any() else 0.0
     if mean <= 0:
-        return np.ones(cell.shape, np.float32)
-    ratio = np.minimum(stained.microtubules / np.float32(mean), 4.0)
-    result: FloatImage = 1 + np.float32(share) * (ratio - 1) * (1 - cell.in_nucleus) * cell.body
+        return np.ones(image.shape, np.float32)
+    result: FloatImage = image / np.float32(mean)
     return result
 
 

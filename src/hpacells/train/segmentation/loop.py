@@ -180,9 +180,7 @@ class _Loop:
         if checkpoint is None:
             return
         self.step = checkpoint.step
-        self.network.load_state_dict(checkpoint.model)
-        self.average.module.load_state_dict(checkpoint.average)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
+        checkpoint.load_weights(self.network, self.average.module, self.optimizer)
         self.history, self._sums = checkpoint.history, checkpoint.sums
 
     def finished_network(self) -> CellUnet:
