@@ -1,12 +1,15 @@
-"""How well ``watershed`` agrees with the atlas's automatic segmenter on three real fields.
+"""How well a segmenter agrees with the atlas's automatic segmenter on three real fields.
 
 Reads the fields under ``HPACELLS_REAL_DATA`` and writes ``bench/results/segmentation_real.json``
-and ``.txt``. The masks it is held against are themselves made by a segmenter (F1 0.92 against
-experts), so this is agreement, not accuracy; and three fields are three fields.
+and ``.txt`` (``segmentation_real_<name>`` for another segmenter than the default). Rejected cells
+that match nothing do not count; recall is that of the cells which the frame doesn't cut. The masks
+it is held against are themselves made by a segmenter (F1 0.92 against experts), so this is
+agreement, not accuracy; and three fields are three fields.
 
-Example: HPACELLS_REAL_DATA=data python bench/segmentation_real.py
+Example: HPACELLS_REAL_DATA=data python bench/segmentation_real.py --segmenter watershed
 """
 
+import argparse
 import os
 import sys
 import time
@@ -19,15 +22,17 @@ from hpacells.core.cell_table import CellStatus
 from hpacells.core.fov import FovRecord
 from hpacells.core.provenance import installed_versions
 from hpacells.core.storage import write_json
+from hpacells.evaluate.field_masks import THRESHOLDS, count_field
+from hpacells.evaluate.mask_pairs import MaskPair
 from hpacells.evaluate.masks import match_masks
 from hpacells.images.discover import discover_fields
 from hpacells.images.mask_files import read_label_image
 from hpacells.images.read import read_field
 from hpacells.segment.measure import measure_cells
-from hpacells.segment.registry import Segmenter, get_segmenter
+from hpacells.segment.registry import DEFAULT_SEGMENTER, SEGMENTERS, Segmenter, get_segmenter
 
 THRESHOLD = 0.6
-ASKED_F1 = 0.60
+ASKED = {"watershed": {"f1": 0.60}, "unet": {"f1": 0.85, "recall": 0.92}}
 ASKED_SECONDS = 4.0
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,39 +45,53 @@ def measure_field(record: FovRecord, reference: Path, segmenter: Segmenter) -> d
     masks = segmenter(fov)
     cells = measure_cells(fov, masks)
     total_s = time.perf_counter() - started
-    match = match_masks(masks.cells, read_label_image(reference), THRESHOLD)
-    status = cells.table["status"]
-    is_rejected = pc.equal(status, CellStatus.REJECTED.value)
-    rejected = cells.table.filter(is_rejected)["cell_id"].to_numpy()
-    n_extra = int((~np.isin(match.unmatched_found, rejected)).sum())
-    matched = len(match.pairs)
+    is_rejected = pc.equal(cells.table["status"], CellStatus.REJECTED.value)
+    rejected = set(cells.table.filter(is_rejected)["cell_id"].to_pylist())
+    true = read_label_image(reference)
+    counts = count_field(MaskPair(fov.fov_id, masks.cells, true, rejected_found=rejected))
+    at = THRESHOLDS.index(THRESHOLD)
+    matched, n_extra, n_missed = (int(n[at]) for n in (counts.matched, counts.extra, counts.missed))
+    match = match_masks(masks.cells, true, THRESHOLD)
     return {
         "fov_id": record.fov_id,
         "matched": matched,
         "found": matched + n_extra,
-        "reference": matched + len(match.unmatched_true),
+        "reference": matched + n_missed,
+        "inside": counts.n_inside,
+        "inside_matched": int(counts.matched_inside[at]),
+        "merges": len(counts.merged),
+        "splits": len(counts.split),
         "rejected": len(rejected),
-        "f1": 2 * matched / max(2 * matched + n_extra + len(match.unmatched_true), 1),
+        "f1": 2 * matched / max(2 * matched + n_extra + n_missed, 1),
         "mean_iou_of_matched": float(np.mean(match.iou)) if matched else None,
         "seconds_without_reading": total_s - read_s,
         "seconds": total_s,
     }
 
 
-def summarise(fields: list[dict[str, object]]) -> dict[str, object]:
+def summarise(name: str, fields: list[dict[str, object]]) -> dict[str, object]:
     """Add the fields up, and set the asked values beside the measured ones."""
-    total = {name: sum(f[name] for f in fields) for name in ("matched", "found", "reference")}  # type: ignore[misc]
+    counted = ("matched", "found", "reference", "inside", "inside_matched", "merges", "splits")
+    total = {what: sum(f[what] for f in fields) for what in counted}  # type: ignore[misc]
     f1 = 2 * total["matched"] / (total["found"] + total["reference"])
+    recall = total["inside_matched"] / total["inside"]
+    asked = ASKED.get(name, {})
     slowest = max(f["seconds"] for f in fields)  # type: ignore[type-var]
     return {
         "rows": [
             {
-                "what": f"agreement F1 with the atlas's segmenter at IoU {THRESHOLD:.2f}, "
+                "what": f"{name}: {what} with the atlas's segmenter at IoU {THRESHOLD:.2f}, "
                 f"{len(fields)} real fields",
-                "asked": f">= {ASKED_F1:.2f}",
-                "measured": f"{f1:.3f}",
-                "met": f1 >= ASKED_F1,
-            },
+                "asked": f">= {asked[key]:.2f}" if key in asked else "",
+                "measured": f"{value:.3f}",
+                "met": value >= asked[key] if key in asked else None,
+            }
+            for key, what, value in (
+                ("f1", "agreement F1", f1),
+                ("recall", "recall of cells that the frame does not cut,", recall),
+            )
+        ]
+        + [
             {
                 "what": "slowest real field, reading, outlining and measuring",
                 "asked": f"<= {ASKED_SECONDS:.0f} s",
@@ -84,6 +103,8 @@ def summarise(fields: list[dict[str, object]]) -> dict[str, object]:
         "fields": fields,
         **total,
         "f1": f1,
+        "recall_inside": recall,
+        "asked": asked,
         "slowest_field_s": slowest,
         "versions": installed_versions(),
     }
@@ -99,7 +120,8 @@ def describe(result: dict[str, object]) -> str:
         for f in result["fields"]  # type: ignore[attr-defined]
     ]
     lines.append(
-        f"all: F1 {result['f1']:.3f} at IoU {THRESHOLD:.2f} (asked: >= {ASKED_F1:.2f}); "
+        f"all: F1 {result['f1']:.3f} at IoU {THRESHOLD:.2f}, recall of cells not cut by the frame "
+        f"{result['recall_inside']:.3f} (asked: {result['asked'] or 'nothing'}); "
         f"slowest field {result['slowest_field_s']:.2f} s (asked: <= {ASKED_SECONDS:.0f} s)"
     )
     return "\n".join(lines)
@@ -110,16 +132,20 @@ def main() -> int:
     if not data:
         print("skipped: HPACELLS_REAL_DATA is not set")
         return 0
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--segmenter", choices=sorted(SEGMENTERS), default=DEFAULT_SEGMENTER)
+    name = parser.parse_args().segmenter
     kaggle = Path(data) / "kaggle"
-    segmenter = get_segmenter("watershed")
+    segmenter = get_segmenter(name)
     records = discover_fields(kaggle / "train")
     segmenter(read_field(records[0]))  # the first call loads libraries
     references = {r.fov_id: kaggle / "cells" / f"{r.fov_id}_cells.png" for r in records}
-    result = summarise([measure_field(r, references[r.fov_id], segmenter) for r in records])
+    result = summarise(name, [measure_field(r, references[r.fov_id], segmenter) for r in records])
     RESULTS.mkdir(exist_ok=True)
-    write_json(RESULTS / "segmentation_real.json", result)
+    stem = "segmentation_real" + ("" if name == DEFAULT_SEGMENTER else f"_{name}")
+    write_json(RESULTS / f"{stem}.json", result)
     text = describe(result)
-    (RESULTS / "segmentation_real.txt").write_text(text + "\n", encoding="utf-8")
+    (RESULTS / f"{stem}.txt").write_text(text + "\n", encoding="utf-8")
     print(text)
     return 0
 

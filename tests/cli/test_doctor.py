@@ -179,3 +179,16 @@ def test_help_ends_with_an_example():
     result = runner.invoke(app, ["--help"])
     assert result.exit_code == 0
     assert "Example: hpacells doctor" in result.output
+
+
+def test_published_segmenters_are_told_with_what_they_lack(healthy, monkeypatch, tmp_path):
+    monkeypatch.setenv("HPACELLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(type(doctor.CELLPOSE), "installed", lambda self: self.package == "cellpose")
+    found = {finding.what: finding for finding in doctor._published_segmenters()}
+    assert found["segmenter cellpose"].remedy == "hpacells models install cellpose"
+    assert found["segmenter atlas"].remedy.endswith("'.[bioimageio]'")
+    assert "instanseg-torch is not installed" in found["segmenter instanseg"].found
+    (tmp_path / "cache" / "cellpose").mkdir(parents=True)
+    (tmp_path / "cache" / "cellpose" / "cpsam_v2").write_bytes(b"")
+    found = {finding.what: finding for finding in doctor._published_segmenters()}
+    assert found["segmenter cellpose"] == Finding("segmenter cellpose", "weights in the cache")

@@ -67,6 +67,50 @@ def test_masks_get_f1_and_ap_by_threshold(tmp_path, cells):
     assert (content["matched"], content["merges"], content["splits"]) == (2, 0, 0)
 
 
+def test_masks_tell_recall_nuclei_and_each_field(tmp_path, cells):
+    nuclei = np.zeros_like(cells)
+    nuclei[4:8, 5:9], nuclei[18:24, 25:30] = 1, 2
+    for folder, own in (("f", np.where(nuclei == 1, 1, 0)), ("t", nuclei)):
+        write_label_image(tmp_path / folder / "a_cells.png", cells)
+        write_label_image(tmp_path / folder / "a_nuclei.png", own)
+    out = tmp_path / "scores.json"
+    result = run("--masks", tmp_path / "f", tmp_path / "t", "--json", out)
+    assert "1 of 2 matched cells have their nucleus" in result.output
+    content = json.loads(out.read_text())
+    assert (content["recall_inside"]["0.60"], content["n_inside"]) == (1.0, 2)
+    assert content["nucleus_rate"] == 0.5
+    assert [field["fov_id"] for field in content["per_field"]] == ["a"]
+    assert content["per_field"][0]["f1"]["0.90"] == 1.0
+
+
+def test_masks_draw_their_worst_fields(tmp_path, cells):
+    for fov_id in "abc":
+        write_label_image(tmp_path / "t" / f"{fov_id}_cells.png", cells)
+        found = cells if fov_id == "a" else np.minimum(cells, 1)
+        write_label_image(tmp_path / "f" / f"{fov_id}_cells.png", found)
+    result = run(
+        "--masks", tmp_path / "f", tmp_path / "t", "--overlays", tmp_path / "o", "--worst", 2
+    )
+    assert result.exit_code == 0
+    assert "2 overlays of the worst fields" in result.output
+    assert [path.name for path in sorted((tmp_path / "o").iterdir())] == ["01_b.png", "02_c.png"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--overlays", "o"], "expected --masks with them"),
+        (["--masks", "--images", "i"], "expected --overlays DIR with it"),
+        (["--masks", "--overlays", __file__], "expected a folder, there is a file"),
+    ],
+)
+def test_overlays_that_cannot_be_drawn_are_refused(files, capsys, extra, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", *files, *extra])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_help_tells_the_arguments_and_an_example():
     result = run("--help")
     assert result.exit_code == 0

@@ -1,11 +1,14 @@
 """``hpacells models`` from the command line."""
 
+import hashlib
+
 import pytest
 from typer.testing import CliRunner
 
 from hpacells.cli import models
 from hpacells.cli.app import main
 from hpacells.cli.models import app
+from hpacells.runtime.published_weights import PublishedFile, PublishedWeights
 
 RUNNER = CliRunner()
 
@@ -71,7 +74,34 @@ def test_no_model_says_how_to_get_one(monkeypatch):
     assert "Train one: hpacells train" in RUNNER.invoke(app, []).output
 
 
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """One published segmenter whose address is a local file."""
+    monkeypatch.setenv("HPACELLS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.pt").write_bytes(b"weights")
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    file = PublishedFile("a.pt", (tmp_path / "a.pt").as_uri(), sha256)
+    weights = PublishedWeights("cellpose", "Cells", "CC-BY-NC-4.0", "Not for sale.", (file,))
+    monkeypatch.setattr(models, "SEGMENTER_WEIGHTS", {"cellpose": weights})
+    return tmp_path / "cache" / "cellpose" / "a.pt"
+
+
+def test_weights_of_a_segmenter_come_and_go(shipped, published):
+    assert "fetched   no" in RUNNER.invoke(app, []).output
+    output = RUNNER.invoke(app, ["install", "cellpose"]).output
+    assert output.index("CC-BY-NC-4.0. Not for sale.") < output.index("fetching")
+    assert published.read_bytes() == b"weights"
+    assert "fetched   yes" in RUNNER.invoke(app, ["list", "cellpose"]).output
+    assert "cellpose: a.pt are whole" in RUNNER.invoke(app, ["verify"]).output
+    published.write_bytes(b"damaged")
+    assert "expected sha256" in str(RUNNER.invoke(app, ["verify", "cellpose"]).exception)
+    assert "1 file(s) removed" in RUNNER.invoke(app, ["remove", "cellpose"]).output
+    assert not published.exists()
+
+
 @pytest.mark.parametrize("action", ["install", "remove"])
-def test_install_and_remove_are_not_here_yet(action, capsys):
-    assert run_main([action, "something"]) == 2
-    assert f"models {action}: this version only has" in capsys.readouterr().err
+@pytest.mark.parametrize("name", [["something"], []])
+def test_only_published_weights_are_fetched_or_removed(action, name, capsys):
+    assert run_main([action, *name]) == 2
+    told = f"models {action}: expected a published segmenter (atlas, cellpose, instanseg), got"
+    assert told in capsys.readouterr().err

@@ -1,9 +1,12 @@
 """``hpacells segment`` from the command line."""
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from hpacells.cli.app import main
+from hpacells.cli.quality import tell_warnings
 from hpacells.cli.segment import app
 
 RUNNER = CliRunner()
@@ -49,6 +52,27 @@ def test_failed_field_is_listed_and_exits_1(images, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "failed: b:" in captured.err
     assert "1 field:" in captured.out
+
+
+def test_a_blank_field_is_warned_of_and_exits_0(images, tmp_path, capsys):
+    cv2.imwrite(str(images / "b_yellow.png"), np.zeros((150, 200), np.uint8))
+    assert run_main(["segment", images, tmp_path / "out", *OPTIONS, "--border", "flag"]) == 0
+    captured = capsys.readouterr()
+    assert "warning: b: constant stain: yellow" in captured.err
+    assert "0 rejected" in captured.out
+
+
+def test_an_unknown_border_policy_exits_2(images, tmp_path, capsys):
+    assert run_main(["segment", images, tmp_path / "out", "--border", "crop"]) == 2
+    assert "--border" in capsys.readouterr().err
+
+
+def test_many_warnings_are_cut_short(capsys):
+    tell_warnings({f"f{i:02}": "no cells found" for i in range(13)})
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "warning: f00: no cells found"
+    assert told[-1] == "warning: 3 more, listed in fields.parquet"
+    assert len(told) == 11
 
 
 def test_unknown_segmenter_exits_2_before_anything_is_written(images, tmp_path, capsys):

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from hpacells.cli.app import main
 from hpacells.cli.variation import app
-from hpacells.core.cell_table import CELL_SCHEMA, FIELD_SCHEMA
+from hpacells.core.cell_table import CELL_QUALITY_COLUMNS, CELL_SCHEMA, FIELD_SCHEMA
 
 
 @pytest.fixture
@@ -18,6 +18,7 @@ def run_folder(tmp_path):
             row = dict.fromkeys(CELL_SCHEMA.names, 0)
             row |= {"fov_id": fov_id, "cell_id": cell_id, "status": "ok", "reason": None}
             row |= {"touches_border": False, "p_cytosol": 0.5}
+            row |= dict.fromkeys(CELL_QUALITY_COLUMNS, False)
             row |= {"p_vesicles": spread * rng.random(), "protein_mean": 9 + 9 * spread * cell_id}
             cells.append(row)
         row = dict.fromkeys(FIELD_SCHEMA.names) | {"fov_id": fov_id, "status": "done"}

@@ -3,7 +3,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CellTable
+from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CELL_QUALITY_COLUMNS, CellTable
 from hpacells.core.channels import CHANNELS
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ImageError
@@ -39,7 +39,8 @@ def _table_of(masks, fov_id, rejected=()):
     status = ["rejected" if i in rejected else "ok" for i in ids]
     reason = ["debris" if i in rejected else None for i in ids]
     rows = {"fov_id": [fov_id] * n, "cell_id": ids, "status": status, "reason": reason}
-    rows |= {**zeros, "touches_border": [False] * n}
+    flags = {name: [False] * n for name in ("touches_border", *CELL_QUALITY_COLUMNS)}
+    rows |= {**zeros, **flags}
     return CellTable(pa.table(rows, schema=CELL_MEASURE_SCHEMA))
 
 

@@ -87,6 +87,20 @@ def test_the_run_folder_keeps_the_contract(run, images):
     assert doubt == pytest.approx(1 - scores.max(axis=1), abs=1e-6)
 
 
+def test_a_field_that_looks_wrong_is_done_and_warned_of(run, images):
+    shape = cv2.imread(str(images / "field1_red.png"), cv2.IMREAD_GRAYSCALE).shape
+    cv2.imwrite(str(images / "field1_red.png"), np.full(shape, 5, np.uint8))
+    summary = run(border="flag")
+    assert summary.warnings == {"field1": "constant stain: red"}
+    assert summary.provenance["measure_settings"]["border"] == "flag"
+    rows = read_rows(summary.out / "fields.parquet")
+    assert [row["qc_constant_stain"] for row in rows] == [False, True, False]
+    assert [row["status"] for row in rows] == ["done"] * 3
+    assert run(border="flag").warnings == summary.warnings
+    with pytest.raises(OutputError, match="measure_settings"):
+        run(border="keep")
+
+
 def test_run_json_accounts_for_every_field_and_cell(run, images):
     damage(images, "field1")
     provenance = run().provenance

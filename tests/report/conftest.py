@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpacells.core.cell_table import (
+    CELL_QUALITY_COLUMNS,
     CELL_SCHEMA,
     FIELD_SCHEMA,
     IMAGE_COLUMNS,
@@ -33,7 +34,7 @@ def draw_cells(n_cells):
 
 def make_cell(fov_id, cell_id, *, status="ok", top=2, score=0.9):
     row = dict.fromkeys(CELL_SCHEMA.names, 0)
-    row |= dict.fromkeys(PROBABILITY_COLUMNS, 0.01)
+    row |= dict.fromkeys(PROBABILITY_COLUMNS, 0.01) | dict.fromkeys(CELL_QUALITY_COLUMNS, False)
     row |= {
         "fov_id": fov_id,
         "cell_id": cell_id,

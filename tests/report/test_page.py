@@ -104,6 +104,19 @@ def test_provenance_may_be_handed_over_before_run_json_is_there(run_folder):
     assert "has no run.json" not in text
 
 
+def test_fields_and_cells_that_look_wrong_are_named(tmp_path, tables):
+    said = "stains look swapped: nuclei in green, not in blue"
+    flagged = tables.make_field("odd", n_ok=1) | {"qc_swapped_stains": True, "reason": said}
+    dim = [tables.make_field(f"dim{i}") | {"qc_constant_stain": True} for i in range(7)]
+    cell = tables.make_cell("odd", 1) | {"qc_out_of_focus": True, "qc_saturated": True}
+    tables.write_run(tmp_path, [flagged, *dim], [cell])
+    text = read_page(tmp_path).text
+    assert "Stains look swapped in 1 field: odd. " in text
+    assert "everywhere in 7 fields: dim0, dim1, dim2, dim3, dim4 and 2 more." in text
+    assert said in text
+    assert "out of focus, saturated" in text
+
+
 def test_a_run_of_failures_only(tmp_path, tables):
     tables.write_run(tmp_path, [tables.make_field("a", reason="dark")], [])
     page = read_page(tmp_path)

@@ -2,7 +2,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hpacells.core.cell_table import CELL_SCHEMA, FIELD_SCHEMA, FieldStatus
+from hpacells.core.cell_table import (
+    CELL_QUALITY_COLUMNS,
+    CELL_SCHEMA,
+    FIELD_QUALITY_COLUMNS,
+    FIELD_SCHEMA,
+    FieldStatus,
+)
 from hpacells.core.errors import InputError
 from hpacells.report.run_tables import (
     count_fields,
@@ -65,6 +71,15 @@ def test_what_is_not_a_run_folder_is_refused(tmp_path):
     pq.write_table(FIELD_SCHEMA.empty_table().drop_columns(["n_ok"]), tmp_path / "fields.parquet")
     with pytest.raises(InputError, match="missing: n_ok"):
         count_fields(tmp_path)
+
+
+def test_tables_without_quality_flags_are_read(tmp_path, tables):
+    tables.write_run(tmp_path, [tables.make_field("a", n_ok=1)], [tables.make_cell("a", 1)])
+    for name, flags in (("fields", FIELD_QUALITY_COLUMNS), ("cells", CELL_QUALITY_COLUMNS)):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pq.read_table(path).drop_columns(list(flags)), path)
+    assert [row.flags for row in iterate_fields(tmp_path)] == [()]
+    assert [len(cells) for _, cells in iterate_cells(tmp_path)] == [1]
 
 
 def test_variation_is_optional_and_unknown_stays_none(run_folder, tables):

@@ -3,7 +3,12 @@ import pyarrow as pa
 import pytest
 from scipy.special import expit
 
-from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CellStatus, CellTable
+from hpacells.core.cell_table import (
+    CELL_MEASURE_SCHEMA,
+    CELL_QUALITY_COLUMNS,
+    CellStatus,
+    CellTable,
+)
 from hpacells.core.errors import ModelError
 from hpacells.core.locations import N_LOCATIONS, NEGATIVE
 from hpacells.runtime.model_folder import Calibration, Postprocessing, load_model
@@ -25,6 +30,7 @@ def make_cells(*rows):
                     "area_um2": area,
                     "nucleus_area_um2": nucleus,
                     "touches_border": status == "border",
+                    **dict.fromkeys(CELL_QUALITY_COLUMNS, False),
                 }
                 for i, (status, area, nucleus) in enumerate(rows, start=1)
             ],

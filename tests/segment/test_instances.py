@@ -3,9 +3,11 @@
 import cv2
 import numpy as np
 import pytest
+from skimage.segmentation import watershed
 
 from hpacells.core.masks import CellMasks
 from hpacells.evaluate.masks import match_masks
+from hpacells.segment import instances
 from hpacells.segment.config import UnetConfig
 from hpacells.segment.instances import cells_from_maps
 from hpacells.segment.resolution import WorkingScale, keep_inside
@@ -112,6 +114,42 @@ def test_cells_cut_by_the_frame_are_found_however_little_is_seen():
     put(cells, (75, -8), 16, 3)  # under 40 µm²
     found, _ = read(draw_maps(cells, nuclei))
     check_same(found, cells, 0.8)
+
+
+def test_a_cell_at_the_frame_without_any_seed_is_not_its_neighbours():
+    cells, nuclei = blank()
+    cells[40:110, 60:120] = 1
+    cells[40:110, 120:240] = 2  # its nucleus is outside: the network sees no place for a seed
+    put(nuclei, (75, 90), 14, 1)
+    maps = draw_maps(cells, nuclei)
+    maps[3, :, 120:] = 0.05
+    check_same(read(maps)[0], cells, 0.9)
+    maps[3, 72:75, 236:240] = 0.9  # a sliver of a nucleus, too small for a seed
+    check_same(read(maps)[0], cells, 0.9)
+
+
+def ramble(seed):
+    """Random seeds, borders and foreground, rougher than any network draws."""
+    rng = np.random.default_rng(seed)
+    shape = (40, 60)
+    border = cv2.GaussianBlur(rng.random(shape).astype(np.float32), (0, 0), 1.5)
+    border = (border - border.min()) / np.ptp(border)
+    foreground = cv2.GaussianBlur(rng.random(shape), (0, 0), 2) > 0.48
+    seeds = np.zeros(shape, np.int32)
+    for k, at in enumerate(rng.permutation(np.flatnonzero(foreground))[:12], start=1):
+        seeds.flat[at] = k
+    return seeds, border, foreground
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_growing_place_by_place_is_the_watershed(seed):
+    seeds, border, foreground = ramble(seed)
+    height = (border * 255).astype(np.uint8)
+    whole = watershed(height, seeds, mask=foreground)
+    grown = instances._grow(seeds, border.astype(np.float32), foreground)
+    assert grown.dtype == np.int32
+    np.testing.assert_array_equal(grown > 0, whole > 0)
+    assert (grown == whole).mean() > 0.99  # pixels as high as each other may flood in turn
 
 
 def test_debris_without_a_seed_and_specks_with_one_are_dropped():

@@ -174,6 +174,36 @@ def test_without_any_nuclei_the_visible_area_decides():
     assert [r["status"] for r in rows] == ["ok", "rejected", "border"]
 
 
+@pytest.mark.parametrize(
+    ("border", "statuses"),
+    [
+        ("reject", ["rejected", "border", "ok"]),
+        ("flag", ["border", "border", "ok"]),
+        ("keep", ["ok", "ok", "ok"]),
+    ],
+)
+def test_the_border_policy_decides_about_cut_cells(border, statuses):
+    shape = (90, 160)
+    cells, nuclei = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    for cell_id, (row, column) in enumerate([(-6, 60), (8, 120), (60, 60)], start=1):
+        cells[disk(shape, row, column, 22)] = cell_id
+        nuclei[disk(shape, row, column, 12)] = cell_id
+    config = MeasureConfig(border=border)
+    rows = measure(make_field(*shape), make_masks(cells, nuclei), config)
+    assert [row["status"] for row in rows] == statuses
+    assert [row["touches_border"] for row in rows] == [True, True, False]
+    assert [row["qc_cut_by_border"] for row in rows] == [True, True, False]
+
+
+def test_debris_is_rejected_under_every_border_policy():
+    cells = np.zeros((40, 60), np.int32)
+    cells[0:3, 5:8], cells[20:23, 20:23] = 1, 2
+    masks = make_masks(cells, cells)
+    for border in ("keep", "flag", "reject"):
+        rows = measure(make_field(40, 60), masks, MeasureConfig(border=border))
+        assert [row["status"] for row in rows] == ["rejected", "rejected"]
+
+
 def test_ids_can_be_permuted():
     rng = np.random.default_rng(8)
     shape = (120, 160)

@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage.segmentation import watershed
 
 from hpacells.core.masks import CellMasks
 from hpacells.segment.redraw import redraw
-from hpacells.segment.resolution import enlarge_ids, keep_inside
+from hpacells.segment.resolution import keep_inside
 
 
 def draw_cells():
@@ -40,10 +41,53 @@ def test_cells_keep_their_places_and_are_whole(shape):
         assert (inside == cell_id).sum() == pytest.approx(area, rel=0.2), cell_id
 
 
-def test_it_agrees_with_enlarging_whole_images():
+def test_it_agrees_with_repeating_pixels_but_for_the_outlines():
     cells, nuclei = draw_cells()
     found, _ = redraw(cells, nuclei, (240, 360))
-    assert (found != enlarge_ids(cells, (240, 360))).mean() < 0.01
+    repeated = cells.repeat(4, axis=0).repeat(4, axis=1)
+    far = np.ones(repeated.shape, np.uint8)
+    far[1:] &= repeated[1:] == repeated[:-1]
+    far[:, 1:] &= repeated[:, 1:] == repeated[:, :-1]
+    far = cv2.erode(far, np.ones((9, 9), np.uint8)) > 0
+    np.testing.assert_array_equal(found[far], repeated[far])
+
+
+def enlarge(ids, shape):
+    return redraw(ids, np.zeros_like(ids), shape)[0]
+
+
+def test_the_same_size_changes_nothing():
+    ids = np.zeros((6, 9), np.int32)
+    ids[1:4, 1:4], ids[1:4, 4:8] = 1, 2
+    np.testing.assert_array_equal(enlarge(ids, (6, 9)), ids)
+
+
+def test_a_drawn_outline_is_smooth_and_keeps_its_area():
+    rows, columns = np.ogrid[:50, :70]
+    ids = ((rows - 25) ** 2 + (columns - 30) ** 2 <= 18**2).astype(np.int32)
+    big = enlarge(ids, (200, 280)) > 0
+    big_rows, big_columns = np.ogrid[:200, :280]
+    middle = (25.5 * 4 - 0.5, 30.5 * 4 - 0.5)
+    distance = np.hypot(big_rows - middle[0], big_columns - middle[1])
+    edge = distance[big & ~ndimage.binary_erosion(big)]
+    assert big.sum() == pytest.approx(ids.sum() * 16, rel=0.02)
+    assert edge.max() - edge.min() < 4
+
+
+def test_touching_cells_share_their_border_without_a_gap():
+    ids = np.zeros((20, 30), np.int32)
+    ids[4:16, 4:15], ids[4:16, 15:26] = 1, 2
+    big = enlarge(ids, (80, 120))
+    assert set(np.unique(big[20:60, 20:100])) == {1, 2}
+    np.testing.assert_allclose(np.bincount(big.ravel())[1:], 11 * 12 * 16, rtol=0.03)
+
+
+def test_cells_of_one_corner_reach_both_edges():
+    ids = np.zeros((20, 30), np.int32)
+    ids[:8, :9] = 1
+    big = enlarge(ids, (60, 90))
+    assert (big[:20, 0] == 1).all()
+    assert (big[0, :20] == 1).all()
 
 
 def test_no_gap_is_left_where_three_cells_meet():

@@ -5,9 +5,17 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from hpacells.core.errors import ConfigError
+from hpacells.core.errors import ConfigError, MissingExtraError
+from hpacells.segment.adapters import library
+from hpacells.segment.adapters.catalogue import SEGMENTER_WEIGHTS
 from hpacells.segment.config import MeasureConfig, SegmentConfig, UnetConfig
-from hpacells.segment.registry import DEFAULT_SEGMENTER, SEGMENTERS, get_segmenter
+from hpacells.segment.registry import (
+    ADAPTERS,
+    DEFAULT_SEGMENTER,
+    SEGMENTERS,
+    get_segmenter,
+    segmenter_names,
+)
 from hpacells.segment.unet import UNET_FOLDER
 
 
@@ -19,6 +27,20 @@ def test_every_segmenter_knows_its_name_and_travels(name):
     assert segmenter.settings
 
 
+def test_published_segmenters_are_known_by_name_and_never_hide_a_built_in_one():
+    assert segmenter_names() == [*sorted(SEGMENTERS), "atlas", "cellpose", "instanseg"]
+    assert set(ADAPTERS) == set(SEGMENTER_WEIGHTS)
+
+
+@pytest.mark.parametrize("name", sorted(ADAPTERS))
+def test_a_published_segmenter_without_its_library_names_the_extra(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("HPACELLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(library.Library, "installed", lambda self: False)
+    with pytest.raises(MissingExtraError, match=r"pip install -c constraints\.txt '\.\["):
+        get_segmenter(name)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_default_segmenter_is_there():
     assert DEFAULT_SEGMENTER in SEGMENTERS
 
@@ -28,7 +50,7 @@ def test_unet_is_offered_only_with_its_weights():
 
 
 def test_unknown_name_is_refused_with_the_known_ones():
-    known = ", ".join(sorted(SEGMENTERS))
+    known = ", ".join(segmenter_names())
     with pytest.raises(ConfigError, match=f"expected one of {known}, got 'waterfall'"):
         get_segmenter("waterfall")
 

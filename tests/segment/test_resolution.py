@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from hpacells.core.masks import CellMasks
-from hpacells.segment.resolution import WorkingScale, enlarge_ids, keep_inside, renumber
+from hpacells.segment.resolution import WorkingScale, keep_inside, renumber
 
 
 @pytest.mark.parametrize(
@@ -37,40 +36,6 @@ def test_reducing_averages_and_scales(dtype, full):
     reduced = WorkingScale((2, 3), 1.0).reduce(stain, full)
     assert reduced.dtype == np.float32
     np.testing.assert_allclose(reduced, [[1, 1 / 16, 0], [0, 0, 0]], atol=1e-6)
-
-
-def test_enlarging_by_nothing_changes_nothing():
-    ids = np.zeros((6, 9), np.int32)
-    ids[1:4, 1:4], ids[1:4, 4:8] = 1, 2
-    np.testing.assert_array_equal(enlarge_ids(ids, (6, 9)), ids)
-
-
-def test_enlarged_outline_is_smooth_and_keeps_its_area():
-    rows, columns = np.ogrid[:50, :70]
-    ids = ((rows - 25) ** 2 + (columns - 30) ** 2 <= 18**2).astype(np.int32)
-    big = enlarge_ids(ids, (200, 280)) > 0
-    big_rows, big_columns = np.ogrid[:200, :280]
-    middle = (25.5 * 4 - 0.5, 30.5 * 4 - 0.5)
-    distance = np.hypot(big_rows - middle[0], big_columns - middle[1])
-    edge = distance[big & ~ndimage.binary_erosion(big)]
-    assert big.sum() == pytest.approx(ids.sum() * 16, rel=0.02)
-    assert edge.max() - edge.min() < 4
-
-
-def test_touching_cells_share_their_border_without_a_gap():
-    ids = np.zeros((20, 30), np.int32)
-    ids[4:16, 4:15], ids[4:16, 15:26] = 1, 2
-    big = enlarge_ids(ids, (80, 120))
-    assert set(np.unique(big[20:60, 20:100])) == {1, 2}
-    np.testing.assert_allclose(np.bincount(big.ravel())[1:], 11 * 12 * 16, rtol=0.03)
-
-
-def test_cells_at_the_frame_reach_the_frame():
-    ids = np.zeros((20, 30), np.int32)
-    ids[:8, :9] = 1
-    big = enlarge_ids(ids, (60, 90))
-    assert (big[:20, 0] == 1).all()
-    assert (big[0, :20] == 1).all()
 
 
 def test_keep_inside_takes_the_largest_part_and_fills_holes():
@@ -125,6 +90,6 @@ def test_first_pixel_decides_between_cells_of_one_row():
 
 def test_nothing_stays_nothing():
     nothing = np.zeros((5, 8), np.int32)
-    for ids in (enlarge_ids(nothing, (10, 16)), *keep_inside(nothing, nothing)):
+    for ids in keep_inside(nothing, nothing):
         assert not ids.any()
     assert not renumber(nothing, nothing)[0].any()

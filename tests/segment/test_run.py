@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,7 +12,7 @@ from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA
 from hpacells.core.errors import ConfigError, OutputError, TableError
 from hpacells.images.discover import discover_fields
 from hpacells.images.mask_files import read_label_image
-from hpacells.segment.config import SegmentConfig
+from hpacells.segment.config import MeasureConfig, SegmentConfig
 from hpacells.segment.registry import get_segmenter
 from hpacells.segment.run import segment_fields
 from hpacells.segment.watershed import WatershedSegmenter
@@ -122,6 +124,34 @@ def test_other_pixel_size_or_settings_are_refused(images, tmp_path):
     (out / "settings.json").write_text(json.dumps([1]), encoding="utf-8")
     with pytest.raises(OutputError, match="made with other settings"):
         segment_fields(find_records(images), out, SEGMENTER)
+
+
+def test_another_border_policy_is_refused(images, tmp_path):
+    out = tmp_path / "out"
+    kept = segment_fields(
+        find_records(images), out, SEGMENTER, measure=MeasureConfig(border="keep")
+    )
+    assert kept.n_border == 0
+    with pytest.raises(OutputError, match=r"made with other settings \(measure_settings\)"):
+        segment_fields(find_records(images), out, SEGMENTER)
+
+
+def test_blank_and_swapped_fields_are_done_and_warned_of(images, tmp_path):
+    for colour in ("red", "green", "blue", "yellow"):
+        cv2.imwrite(str(images / f"b_{colour}.png"), np.zeros((200, 260), np.uint8))
+    summary = segment_fields(find_records(images), tmp_path / "out", SEGMENTER)
+    assert (summary.n_done, summary.failed) == (3, ())
+    told = "no cells found; constant stain: red, green, blue, yellow"
+    assert summary.warnings == (("b", told),)
+    row = pq.read_table(tmp_path / "out" / "fields.parquet").to_pylist()[1]
+    assert (row["status"], row["reason"], row["n_ok"]) == ("done", told, 0)
+    assert row["qc_no_cells"]
+    assert row["qc_constant_stain"]
+    assert row["qc_swapped_stains"] is False
+    cells = pq.read_table(tmp_path / "out" / "cells.parquet")
+    assert "b" not in cells["fov_id"].to_pylist()
+    again = segment_fields(find_records(images), tmp_path / "out", SEGMENTER)
+    assert again.warnings == summary.warnings
 
 
 def test_folder_of_something_else_is_refused_and_left_alone(images):

@@ -3,7 +3,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CellTable
+from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CELL_QUALITY_COLUMNS, CellTable
 from hpacells.core.crop_spec import CropSpec
 from hpacells.crops.field_crops import FieldCrops, write_part
 from hpacells.crops.store import finish_store, part_path, prepare_store
@@ -23,7 +23,7 @@ def cells_of(fov_id, n):
         **{name: [0] * n for name in ("r0", "c0")},
         **{name: [9] * n for name in ("r1", "c1")},
         **{name: [1.0] * n for name in CELL_MEASURE_SCHEMA.names[8:13]},
-        "touches_border": [False] * n,
+        **{name: [False] * n for name in ("touches_border", *CELL_QUALITY_COLUMNS)},
     }
     return CellTable(pa.table(rows, schema=CELL_MEASURE_SCHEMA))
 

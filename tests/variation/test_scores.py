@@ -6,7 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from hpacells.core.cell_table import CELL_SCHEMA, FIELD_SCHEMA, VARIATION_SCHEMA
+from hpacells.core.cell_table import (
+    CELL_QUALITY_COLUMNS,
+    CELL_SCHEMA,
+    FIELD_SCHEMA,
+    VARIATION_SCHEMA,
+)
 from hpacells.core.errors import InputError, TableError
 from hpacells.core.locations import LOCATION_KEYS
 from hpacells.variation import scores
@@ -16,6 +21,7 @@ from hpacells.variation.scores import NEGATIVE_ONLY_KEY, score_variation, write_
 
 def cell(fov_id, cell_id, location, protein=10.0, status="ok"):
     row = dict.fromkeys(CELL_SCHEMA.names, 0) | {f"p_{location}": 0.9, "touches_border": False}
+    row |= dict.fromkeys(CELL_QUALITY_COLUMNS, False)
     reason = "debris" if status == "rejected" else None
     return row | {
         "fov_id": fov_id,

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import typer
 
 from hpacells.cli.progress import show_progress
+from hpacells.cli.quality import BORDER_HELP
 from hpacells.core.cell_table import CellTable, FieldStatus
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ImageError, InputError
@@ -21,6 +22,7 @@ from hpacells.images.discover import discover_fields
 from hpacells.images.mask_files import find_mask, read_masks
 from hpacells.runtime.model_folder import load_model
 from hpacells.runtime.registry import DEFAULT_MODEL, resolve_model
+from hpacells.segment.config import BorderPolicy, MeasureConfig
 from hpacells.segment.measure import measure_cells
 
 __all__ = ["MaskFiles", "app"]
@@ -35,11 +37,12 @@ class MaskFiles:
     """Masks read from a folder, their cells measured (a ``crops.build.MaskSource``)."""
 
     folder: Path
+    border: BorderPolicy = "reject"
 
     @property
     def name(self) -> str:
         """Wherever the folder lies, a store says that masks came from files."""
-        return "files"
+        return "files" if self.border == "reject" else f"files, border: {self.border}"
 
     def digest(self, fov_id: str) -> str:
         """Hash the field's mask files."""
@@ -54,7 +57,7 @@ class MaskFiles:
                 f"field {fov.fov_id}: the image has {fov.height} rows and {fov.width} columns, its "
                 f"masks {masks.cells.shape[0]} and {masks.cells.shape[1]}. Segment it again."
             )
-        return masks, measure_cells(fov, masks)
+        return masks, measure_cells(fov, masks, MeasureConfig(border=self.border))
 
 
 @app.command()
@@ -75,6 +78,7 @@ def crop(
     crop_pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per crop pixel, instead of the model's.")
     ] = None,
+    border: Annotated[BorderPolicy, typer.Option(help=BORDER_HELP)] = "reject",
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel of the images, where files don't say.")
     ] = None,
@@ -89,7 +93,7 @@ def crop(
     Example: hpacells crop images/ segmented/masks crops/ --model model/
     """
     spec = _choose_spec(model, crop_px, crop_pixel_size_um)
-    source = MaskFiles(_find_masks(masks))
+    source = MaskFiles(_find_masks(masks), border)
     records = discover_fields(images, pixel_size_um=pixel_size_um)
     with output_lock(out), show_progress("crop") as progress:
         store = build_store(records, out, spec, source=source, workers=workers, progress=progress)

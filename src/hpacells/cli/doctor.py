@@ -22,7 +22,12 @@ import typer
 from hpacells import __version__
 from hpacells.core.errors import ModelError
 from hpacells.runtime.model_folder import load_model
+from hpacells.runtime.published_weights import missing_files
 from hpacells.runtime.registry import DEFAULT_MODEL, list_models, resolve_model
+from hpacells.segment.adapters.atlas import BIOIMAGEIO
+from hpacells.segment.adapters.catalogue import SEGMENTER_WEIGHTS
+from hpacells.segment.adapters.cellpose import CELLPOSE
+from hpacells.segment.adapters.instanseg import INSTANSEG
 
 __all__ = ["Finding", "State", "app", "examine"]
 
@@ -88,6 +93,7 @@ def examine() -> Iterator[Finding]:
     yield _native_modules()
     yield _accelerator()
     yield from _models()
+    yield from _published_segmenters()
     yield _real_data()
 
 
@@ -230,6 +236,21 @@ def _models() -> Iterator[Finding]:
         else:
             size_mb = model.size_bytes / 1e6
             yield Finding(f"model {name}", f"{model.model_id}, {size_mb:.1f} MB, verified")
+
+
+def _published_segmenters() -> Iterator[Finding]:
+    """Say for each published segmenter whether its library and its weights are there."""
+    libraries = {"atlas": BIOIMAGEIO, "cellpose": CELLPOSE, "instanseg": INSTANSEG}
+    for name, library in libraries.items():
+        absent = missing_files(SEGMENTER_WEIGHTS[name])
+        weights = "weights not fetched" if absent else "weights in the cache"
+        if library.installed():
+            remedy = f"hpacells models install {name}" if absent else ""
+            state = State.NOTE if absent else State.OK
+            yield Finding(f"segmenter {name}", weights, state, remedy)
+        else:
+            found = f"{library.distribution} is not installed, {weights}"
+            yield Finding(f"segmenter {name}", found, State.NOTE, _install(library.extra))
 
 
 def _real_data() -> Finding:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpacells.core.errors import OutputError
+from hpacells.core.errors import ConfigError, OutputError
 from hpacells.core.locations import LOCATIONS
 from hpacells.core.storage import write_json
 
 if TYPE_CHECKING:
-    from hpacells.evaluate.masks import MaskScores
+    from hpacells.evaluate.masks import FolderScores, MaskScores
     from hpacells.evaluate.score_table import ScoreTable
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -29,29 +29,38 @@ def evaluate(
         bool, typer.Option("--masks", help="Compare two folders of <fov_id>_cells.* images.")
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the scores to this file.")] = None,
+    overlays: Annotated[
+        Path | None, typer.Option(help="With --masks: draw the worst fields into this folder.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="The fields' IMAGES, to draw the overlays on.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=1, help="How many fields to draw.")] = 6,
 ) -> None:
     """Score a submission or masks against the truth.
 
     A submission gets the competition's score: the mean over the classes of the average precision
     of cell masks at IoU >= 0.6. Two folders of label images get F1 and average precision
-    TP / (TP + FP + FN) at IoU 0.50 to 0.90, matched pairs, merges and splits; FOUND may be a run
-    folder, whose rejected cells count only where they match.
+    TP / (TP + FP + FN) at IoU 0.50 to 0.90, recall of the cells that the frame does not cut,
+    matched pairs, merges and splits, and how many matched cells have their nucleus; FOUND may be a
+    run folder, whose rejected cells count only where they match.
 
     Example: hpacells evaluate DATA/truth.csv RUN/submission.csv --json scores.json
 
     Example: hpacells evaluate --masks RUN/masks DATA/truth
+
+    Example: hpacells evaluate --masks RUN DATA/truth --overlays WORST --images DATA/train
     """
+    if not masks and (overlays is not None or images is not None):
+        raise ConfigError("--overlays and --images: expected --masks with them. Add it.")
+    if images is not None and overlays is None:
+        raise ConfigError("--images: expected --overlays DIR with it, to draw into. Add it.")
     if json is not None and json.is_dir():
         raise OutputError(f"--json {json}: expected a file, there is a folder. Name a file in it.")
-    # Imported here: the competition's score should not wait for the libraries of images.
+    if overlays is not None and overlays.is_file():
+        raise OutputError(f"--overlays {overlays}: expected a folder, there is a file. Move it.")
     if masks:
-        from hpacells.cli.progress import show_progress  # noqa: PLC0415
-        from hpacells.evaluate.masks import score_masks  # noqa: PLC0415
-
-        with show_progress("comparing masks") as progress:
-            mask_scores = score_masks(first, second, progress=progress)
-        _print_masks(mask_scores)
-        content = _mask_json(mask_scores)
+        content = _evaluate_masks(first, second, overlays=overlays, images=images, worst=worst)
     else:
         from hpacells.evaluate.matching import match_submission  # noqa: PLC0415
         from hpacells.evaluate.strict import score_matches  # noqa: PLC0415
@@ -90,15 +99,47 @@ def _print_submission(scores: "ScoreTable") -> None:
         typer.echo(f"{n_undefined} of {len(LOCATIONS)} classes have no truth: left out of the mean")
 
 
-def _print_masks(scores: "MaskScores") -> None:
-    typer.echo(f"{'IoU':>5}{'F1':>9}{'AP':>9}{'matched':>9}")
-    for name, f1 in scores.f1.items():
-        ap, matched = scores.ap[name], scores.matched[name]
-        typer.echo(f"{name:>5}{_show(f1):>9}{_show(ap):>9}{matched:>9}")
+def _evaluate_masks(
+    found: Path, true: Path, *, overlays: Path | None, images: Path | None, worst: int
+) -> dict[str, object]:
+    """Score, print and draw; give what the JSON file holds."""
+    # Imported here: the competition's score should not wait for the libraries of images.
+    from hpacells.cli.progress import show_progress  # noqa: PLC0415
+    from hpacells.evaluate.masks import score_masks, sum_fields  # noqa: PLC0415
+
+    with show_progress("comparing masks") as progress:
+        scores = score_masks(found, true, progress=progress)
+    _print_masks(scores)
+    if overlays is not None:
+        from hpacells.evaluate.worst_fields import write_worst_fields  # noqa: PLC0415
+
+        written = write_worst_fields(scores, found, true, overlays, images=images, n=worst)
+        typer.echo(f"{len(written)} overlays of the worst fields written to {overlays}")
+    fields = [{"fov_id": f.fov_id, **_mask_json(sum_fields([f]))} for f in scores.fields]
+    return {
+        **_mask_json(scores.total),
+        "fields": len(scores.fields),
+        "missing_found": scores.missing_found,
+        "missing_true": scores.missing_true,
+        "per_field": fields,
+    }
+
+
+def _print_masks(scores: "FolderScores") -> None:
+    total = scores.total
+    typer.echo(f"{'IoU':>5}{'F1':>9}{'AP':>9}{'matched':>9}{'recall inside':>15}")
+    for name, f1 in total.f1.items():
+        ap, matched, inside = total.ap[name], total.matched[name], total.recall_inside[name]
+        typer.echo(f"{name:>5}{_show(f1):>9}{_show(ap):>9}{matched:>9}{_show(inside):>15}")
     typer.echo(
-        f"{scores.fields} fields: {scores.n_found} cells found, {scores.n_true} true, "
-        f"{scores.merges} merges, {scores.splits} splits"
+        f"{len(scores.fields)} fields: {total.n_found} cells found, {total.n_true} true "
+        f"({total.n_inside} inside the frame), {total.merges} merges, {total.splits} splits"
     )
+    if total.nuclei_expected:
+        typer.echo(
+            f"{total.nuclei_matched} of {total.nuclei_expected} matched cells have their nucleus "
+            f"under their own id: {_show(total.nucleus_rate)}"
+        )
     if scores.missing_found:
         typer.echo(f"{scores.missing_found} true fields have no found masks: all cells missed")
     if scores.missing_true:
@@ -109,15 +150,17 @@ def _mask_json(scores: "MaskScores") -> dict[str, object]:
     return {
         "f1": scores.f1,
         "ap": scores.ap,
+        "recall_inside": scores.recall_inside,
         "matched": scores.matched["0.50"],
         "matched_at": scores.matched,
         "merges": scores.merges,
         "splits": scores.splits,
         "n_found": scores.n_found,
         "n_true": scores.n_true,
-        "fields": scores.fields,
-        "missing_found": scores.missing_found,
-        "missing_true": scores.missing_true,
+        "n_inside": scores.n_inside,
+        "nucleus_rate": scores.nucleus_rate,
+        "nuclei_matched": scores.nuclei_matched,
+        "nuclei_expected": scores.nuclei_expected,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hpacells.cli.progress import show_progress
+from hpacells.cli.quality import BORDER_HELP, tell_warnings
 from hpacells.core.locations import LOCATIONS
 from hpacells.images.discover import discover_fields
 from hpacells.predict.completion import RunSummary
@@ -14,7 +15,8 @@ from hpacells.predict.engine import run_fields
 from hpacells.predict.plan import plan_execution
 from hpacells.report.page import REPORT_FILE, write_report
 from hpacells.runtime.registry import DEFAULT_MODEL, resolve_model
-from hpacells.segment.registry import DEFAULT_SEGMENTER, SEGMENTERS
+from hpacells.segment.config import BorderPolicy
+from hpacells.segment.registry import DEFAULT_SEGMENTER, segmenter_names
 
 __all__ = ["app", "run_and_tell"]
 
@@ -35,8 +37,9 @@ def run(
         str, typer.Option(help="A shipped model's name, or a model folder.")
     ] = DEFAULT_MODEL,
     segmenter: Annotated[
-        str, typer.Option(help=f"What outlines the cells: {', '.join(SEGMENTERS)}.")
+        str, typer.Option(help=f"What outlines the cells: {', '.join(segmenter_names())}.")
     ] = DEFAULT_SEGMENTER,
+    border: Annotated[BorderPolicy, typer.Option(help=BORDER_HELP)] = "reject",
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel, where the files don't say.")
     ] = None,
@@ -61,6 +64,7 @@ def run(
         images=str(images.resolve()),
         model=str(resolve_model(model)),
         segmenter=segmenter,
+        border=border,
         pixel_size_um=pixel_size_um,
         runtime=runtime,
     )
@@ -94,6 +98,7 @@ def _tell(summary: RunSummary) -> None:
     hidden = len(summary.failures) - _SHOWN_FAILURES
     if hidden > 0:
         typer.echo(f"failed: {hidden} more, listed in fields.parquet", err=True)
+    tell_warnings(summary.warnings)
     if not summary.changed:
         typer.echo("nothing to do: every field that can be used was finished before.")
     counts = summary.provenance["counts"]

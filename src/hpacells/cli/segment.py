@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from hpacells.cli.progress import show_progress
+from hpacells.cli.quality import BORDER_HELP, tell_warnings
 from hpacells.images.discover import discover_fields
-from hpacells.segment.registry import DEFAULT_SEGMENTER, get_segmenter
+from hpacells.segment.config import BorderPolicy, MeasureConfig
+from hpacells.segment.registry import DEFAULT_SEGMENTER, get_segmenter, segmenter_names
 from hpacells.segment.run import segment_fields
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -21,7 +23,10 @@ def segment(
         Path, typer.Argument(help="Folder of quadruplets, dataset folder, or CSV manifest.")
     ],
     out: Annotated[Path, typer.Argument(help="Folder for masks/ and cells.parquet.")],
-    segmenter: Annotated[str, typer.Option(help="What outlines the cells.")] = DEFAULT_SEGMENTER,
+    segmenter: Annotated[
+        str, typer.Option(help=f"What outlines the cells: {', '.join(segmenter_names())}.")
+    ] = DEFAULT_SEGMENTER,
+    border: Annotated[BorderPolicy, typer.Option(help=BORDER_HELP)] = "reject",
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel, where the files don't say.")
     ] = None,
@@ -30,7 +35,8 @@ def segment(
     """Outline every cell and its nucleus, and measure it.
 
     OUT gets masks/<fov_id>_cells.png and _nuclei.png (16-bit ids; a nucleus has its cell's id),
-    cells.parquet (one row per cell, without scores) and fields.parquet. Asked again, fields that
+    cells.parquet (one row per cell, without scores) and fields.parquet, both with quality flags
+    (qc_...). Asked again, fields that
     are done are passed over and failed ones are tried again.
 
     Example: hpacells segment images/ segmented/ --workers 2
@@ -38,9 +44,17 @@ def segment(
     chosen = get_segmenter(segmenter)
     records = discover_fields(images, pixel_size_um=pixel_size_um)
     with show_progress("segment") as progress:
-        summary = segment_fields(records, out, chosen, workers=workers, progress=progress)
+        summary = segment_fields(
+            records,
+            out,
+            chosen,
+            measure=MeasureConfig(border=border),
+            workers=workers,
+            progress=progress,
+        )
     for fov_id, reason in summary.failed:
         typer.echo(f"failed: {fov_id}: {reason}", err=True)
+    tell_warnings(dict(summary.warnings))
     kept = f" ({summary.n_kept} were done before)" if summary.n_kept else ""
     typer.echo(
         f"{_count(summary.n_done)}{kept}: {summary.n_ok} cells, {summary.n_border} more cut by the "

@@ -9,7 +9,7 @@ import typer
 
 from hpacells.cli.progress import show_progress
 from hpacells.core.errors import ConfigError, MissingExtraError
-from hpacells.segment.registry import DEFAULT_SEGMENTER, SEGMENTERS
+from hpacells.segment.registry import DEFAULT_SEGMENTER, segmenter_names
 from hpacells.simulate.config import SimulateConfig
 from hpacells.simulate.dataset import write_dataset
 from hpacells.train.config import TrainConfig, read_train_config
@@ -34,7 +34,7 @@ def train(
         Path | None, typer.Option(help="YAML with the recipe; 'configs/' holds examples.")
     ] = None,
     segmenter: Annotated[
-        str, typer.Option(help=f"What outlines the cells: {', '.join(SEGMENTERS)}.")
+        str, typer.Option(help=f"What outlines the cells: {', '.join(segmenter_names())}.")
     ] = DEFAULT_SEGMENTER,
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel of the images, where files don't say.")

@@ -17,8 +17,10 @@ from hpacells.core.locations import LOCATION_KEYS
 
 __all__ = [
     "CELL_MEASURE_SCHEMA",
+    "CELL_QUALITY_COLUMNS",
     "CELL_SCHEMA",
     "EMBEDDING_SCHEMA",
+    "FIELD_QUALITY_COLUMNS",
     "FIELD_SCHEMA",
     "IMAGE_COLUMNS",
     "PROBABILITY_COLUMNS",
@@ -47,6 +49,19 @@ class FieldStatus(StrEnum):
 PROBABILITY_COLUMNS = tuple(f"p_{key}" for key in LOCATION_KEYS)
 IMAGE_COLUMNS = tuple(f"image_{key}" for key in LOCATION_KEYS)
 
+CELL_QUALITY_COLUMNS = (
+    "qc_cut_by_border",
+    "qc_area_outlier",
+    "qc_out_of_focus",
+    "qc_saturated",
+    "qc_no_nucleus",
+    "qc_suspected_merge",
+)
+"""What may be wrong with a cell; true where it is (``segment.quality`` has the rules)."""
+
+FIELD_QUALITY_COLUMNS = ("qc_no_cells", "qc_constant_stain", "qc_swapped_stains")
+"""The same for a field; null where nobody looked."""
+
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
@@ -68,6 +83,7 @@ CELL_MEASURE_SCHEMA = pa.schema(
         _required("protein_total", pa.float64()),
         _required("dna_total", pa.float64()),
         _required("touches_border", pa.bool_()),
+        *[_required(name, pa.bool_()) for name in CELL_QUALITY_COLUMNS],
     ]
 )
 """A cell before it is classified. ``protein_mean``: grey value on the 8-bit scale, mean over the
@@ -93,12 +109,14 @@ FIELD_SCHEMA = pa.schema(
         _required("n_ok", pa.int32()),
         _required("n_border", pa.int32()),
         _required("n_rejected", pa.int32()),
+        *[pa.field(name, pa.bool_()) for name in FIELD_QUALITY_COLUMNS],
         *[pa.field(name, pa.float32()) for name in IMAGE_COLUMNS],
         *[pa.field(name, pa.string()) for name in METADATA_COLUMNS],
         pa.field("image_labels", pa.string()),
     ]
 )
-"""A field. The ``image_`` scores of a failed field are null, those of a field without cells 0."""
+"""A field. ``reason``: why it failed, or what its ``qc_`` flags say. The ``image_`` scores of a
+failed field are null, those of a field without cells 0."""
 
 EMBEDDING_SCHEMA = pa.schema(
     [

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import find_objects
 
 from hpacells.core.errors import InputError
+from hpacells.core.mask_parts import first_in_parts
 
 __all__ = ["MAX_CELL_ID", "CellMasks", "largest_part"]
 
@@ -53,12 +53,12 @@ class CellMasks:
             raise InputError(f"expected int32 ids, got {self.cells.dtype} and {self.nuclei.dtype}")
         if self.cells.size and (self.cells.min() < 0 or self.cells.max() > MAX_CELL_ID):
             raise InputError(f"expected cell ids 0-{MAX_CELL_ID}, got others")
-        stray = (self.nuclei != 0) & (self.nuclei != self.cells)
+        stray = (self.nuclei != self.cells) & (self.nuclei != 0)
         if stray.any():
             raise InputError(
                 f"nucleus {int(self.nuclei[stray][0])} has pixels outside the cell of that id"
             )
-        broken = _first_in_parts(self.cells)
+        broken = first_in_parts(self.cells)
         if broken is not None:
             raise InputError(f"cell {broken} has more than one connected part")
 
@@ -80,20 +80,3 @@ def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         return mask
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     return np.asarray(parts.reshape(mask.shape) == largest)
-
-
-def _first_in_parts(cells: npt.NDArray[np.int32]) -> int | None:
-    """Give the lowest cell id that has several connected parts (8-neighbourhood), else None.
-
-    One cell at a time inside its bounding box: labelling the whole field takes three times longer.
-    """
-    if not cells.any():
-        return None
-    for cell_id, box in enumerate(find_objects(cells), start=1):
-        if box is None:
-            continue
-        inside = (cells[box] == cell_id).view(np.uint8)
-        n_parts, _ = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
-        if n_parts > 2:  # background counts as one
-            return cell_id
-    return None

@@ -55,6 +55,11 @@ class RunSummary:
         """Reasons by fov_id, sorted."""
         return dict(self.provenance["failed"])
 
+    @property
+    def warnings(self) -> dict[str, str]:
+        """What looks wrong with finished fields, by fov_id, sorted."""
+        return dict(self.provenance["warnings"])
+
 
 def find_unchanged_run(
     out: Path, records: Sequence[FovRecord], failures: Mapping[str, FailedField]
@@ -116,6 +121,7 @@ def complete_run(
         "inputs_sha256": counts.digests,
         "metadata_sha256": _hash_metadata(records),
         "failed": _list_failures(failures),
+        "warnings": counts.warnings,
         "counts": _count(counts),
         "top_locations": dict(counts.top_locations),
     }

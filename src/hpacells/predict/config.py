@@ -11,11 +11,12 @@ from hpacells import __version__
 from hpacells.core.provenance import sha256_file
 from hpacells.runtime.model_folder import SPEC_FILE, ModelFolder
 from hpacells.runtime.session import PRECISION, RUNTIME
+from hpacells.segment.config import BorderPolicy, MeasureConfig
 from hpacells.segment.registry import DEFAULT_SEGMENTER, Segmenter
 
 __all__ = ["RUN_FORMAT", "RunSettings", "describe_settings"]
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 """Version of a run folder's files; a folder of another version is not continued."""
 
 
@@ -33,6 +34,9 @@ class RunSettings(BaseModel):
     segmenter: str = DEFAULT_SEGMENTER
     """Name in the registry of segmenters."""
 
+    border: BorderPolicy = "reject"
+    """What becomes of cells that the frame cuts."""
+
     pixel_size_um: float | None = None
     """µm per pixel of every field; None: by the rule of the format."""
 
@@ -41,6 +45,10 @@ class RunSettings(BaseModel):
 
     precision: Literal["float32"] = PRECISION
     """Of the network's arithmetic."""
+
+    def measure_config(self) -> MeasureConfig:
+        """Say which cells count."""
+        return MeasureConfig(border=self.border)
 
 
 def describe_settings(
@@ -59,6 +67,7 @@ def describe_settings(
         "model_sha256": sha256_file(model.path / SPEC_FILE),
         "segmenter": settings.segmenter,
         "segmenter_settings": segmenter.settings,
+        "measure_settings": settings.measure_config().model_dump(mode="json"),
         "pixel_size_um": settings.pixel_size_um,
         "runtime": settings.runtime,
         "precision": settings.precision,

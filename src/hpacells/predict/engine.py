@@ -35,6 +35,7 @@ from hpacells.predict.run_folder import check_owner, prepare_run_folder
 from hpacells.predict.tables import FailedField
 from hpacells.runtime.model_folder import ModelFolder, load_model
 from hpacells.runtime.session import open_session
+from hpacells.segment.config import MeasureConfig
 from hpacells.segment.registry import Segmenter, get_segmenter
 
 __all__ = ["run_fields"]
@@ -102,7 +103,10 @@ def run_fields(
         pending = [record for record in records if record.fov_id not in finished]
         failures = {}
         # closing: whatever ends this early, no worker writes once the lock is given back
-        with closing(_work_through(pending, model, segmenter, out=out, plan=plan)) as outcomes:
+        work = _work_through(
+            pending, model, segmenter, measure=settings.measure_config(), out=out, plan=plan
+        )
+        with closing(work) as outcomes:
             for i, (record, failure) in enumerate(outcomes, start=1):
                 if failure is not None:
                     failures[record.fov_id] = failure
@@ -157,6 +161,7 @@ def _work_through(
     model: ModelFolder,
     segmenter: Segmenter,
     *,
+    measure: MeasureConfig,
     out: Path,
     plan: ExecutionPlan,
 ) -> Generator[tuple[FovRecord, FailedField | None]]:
@@ -164,7 +169,8 @@ def _work_through(
     if not pending:
         return
     stop = StopSignal()
-    tools = FieldTools(segmenter, open_session(model, threads=plan.threads), stop.check)
+    session = open_session(model, threads=plan.threads)
+    tools = FieldTools(segmenter, session, measure, between_steps=stop.check)
 
     def work(record: FovRecord) -> FailedField | None:
         stop.check()

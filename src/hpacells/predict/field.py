@@ -5,7 +5,7 @@ and what it raises is wrong with the output folder.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -37,6 +37,8 @@ from hpacells.predict.parts import FieldPart, write_part
 from hpacells.predict.run_folder import COMPOSITE, MASKS, PREVIEWS, PROTEIN
 from hpacells.runtime.postprocess import score_field
 from hpacells.runtime.session import Session
+from hpacells.segment.config import MeasureConfig
+from hpacells.segment.field_quality import FieldQuality, judge_field
 from hpacells.segment.measure import measure_cells
 from hpacells.segment.registry import Segmenter
 
@@ -64,12 +66,15 @@ class FieldTools:
         Outlines cells.
     session
         Classifies crops; its model says which.
+    measure
+        Which cells count, and from where on quality is flagged.
     between_steps
         Called between the steps of a field; may raise to stop early.
     """
 
     segmenter: Segmenter
     session: Session
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
     between_steps: Callable[[], None] = lambda: None
 
 
@@ -124,7 +129,8 @@ def predict_field(fov: FieldOfView, digest: str, tools: FieldTools) -> FieldResu
     tools.between_steps()
     masks = tools.segmenter(fov)
     tools.between_steps()
-    cells = measure_cells(fov, masks)
+    cells = measure_cells(fov, masks, tools.measure)
+    quality = judge_field(fov, cells, tools.measure.quality)
     spec = tools.session.model.spec.crop_spec()
     crops, cell_masks = extract_crops(fov, masks, cells.table["cell_id"].to_numpy(), spec)
     tools.between_steps()
@@ -132,7 +138,7 @@ def predict_field(fov: FieldOfView, digest: str, tools: FieldTools) -> FieldResu
     tools.between_steps()
     scores = score_field(logits, embedding, cells, tools.session.model)
     part = FieldPart(
-        row=_field_row(fov, cells, scores),
+        row=_field_row(fov, cells, scores, quality=quality),
         cells=score_cells(cells, scores.cell),
         embedding=scores.embedding,
         predictions=_format_cells(masks, cells, scores),
@@ -169,17 +175,19 @@ def _with_pixel_size(content: str, record: FovRecord) -> str:
     return sha256_bytes(f"{content} {record.pixel_size_um}".encode())
 
 
-def _field_row(fov: FieldOfView, cells: CellTable, scores: PredictionTable) -> dict[str, object]:
+def _field_row(
+    fov: FieldOfView, cells: CellTable, scores: PredictionTable, *, quality: FieldQuality
+) -> dict[str, object]:
     return {
         "fov_id": fov.fov_id,
         "status": FieldStatus.DONE.value,
-        "reason": None,
         "width": fov.width,
         "height": fov.height,
         "pixel_size_um": fov.pixel_size_um,
         "n_ok": cells.count(CellStatus.OK),
         "n_border": cells.count(CellStatus.BORDER),
         "n_rejected": cells.count(CellStatus.REJECTED),
+        **quality.columns(),
         **dict(zip(IMAGE_COLUMNS, scores.image.tolist(), strict=True)),
     }
 

@@ -184,5 +184,7 @@ def _score_part(part: FieldCrops, session: Session) -> tuple[CellTable, pa.Table
         schema=EMBEDDING_SCHEMA,
     )
     counted = {f"n_{status.value}": part.cells.count(status) for status in CellStatus}
+    # the stains are not looked at here: what else there is to say of them stays unknown
+    no_cells = part.cells.count(CellStatus.REJECTED) == len(part.cells)
     image = dict(zip(IMAGE_COLUMNS, scores.image.tolist(), strict=True))
-    return cells, embeddings, {**counted, **image}
+    return cells, embeddings, {**counted, "qc_no_cells": no_cells, **image}

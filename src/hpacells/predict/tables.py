@@ -52,6 +52,8 @@ class TableCounts:
         Per location, the ok and border cells whose highest score it has.
     digests
         Hash of the input of every finished field.
+    warnings
+        Per finished field in which something looks wrong, what.
     """
 
     fields: Counter[str] = field(default_factory=Counter)
@@ -59,6 +61,7 @@ class TableCounts:
     n_rows: int = 0
     top_locations: Counter[str] = field(default_factory=Counter)
     digests: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
 
     def add_field(self, row: Mapping[str, Any], cells: pa.Table) -> None:
         """Count a finished field."""
@@ -67,6 +70,8 @@ class TableCounts:
             self.cells[status.value] += row[f"n_{status.value}"]
         self.n_rows += cells.num_rows
         self.digests[row["fov_id"]] = row["digest"]
+        if row["reason"] is not None:
+            self.warnings[row["fov_id"]] = row["reason"]
         counted = cells.filter(pc.not_equal(cells["status"], CellStatus.REJECTED.value))
         scores = np.stack([counted[name].to_numpy() for name in PROBABILITY_COLUMNS], axis=1)
         self.top_locations.update(LOCATION_KEYS[k] for k in scores.argmax(axis=1).tolist())

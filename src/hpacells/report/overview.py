@@ -34,7 +34,10 @@ class RunOverview:
     ----------
     counts
         Fields ``done`` and ``failed``; cells ``ok``, ``border`` and ``rejected``; fields without
-        a usable cell (``empty``) and with few ok cells (``few``), of those done.
+        a usable cell (``empty``) and with few ok cells (``few``), of those done, and per name of
+        ``FIELD_QUALITY_COLUMNS`` those with that flag.
+    flagged
+        The first fields with a flag, sorted as in ``fields.parquet``.
     cells_by_location
         ok and border cells per location with their highest score there, in vocabulary order.
     listed
@@ -50,6 +53,7 @@ class RunOverview:
     """
 
     counts: Counter[str]
+    flagged: tuple[FieldRow, ...]
     cells_by_location: tuple[int, ...]
     listed: tuple[FieldRow, ...]
     failed: tuple[FieldRow, ...]
@@ -84,8 +88,11 @@ def read_overview(run_folder: Path, settings: ReportSettings) -> RunOverview:
     failed: list[FieldRow] = []
     first: list[FieldRow] = []
     chosen: list[FieldRow] = []
+    flagged: list[FieldRow] = []
     for row in iterate_fields(run_folder):
         _count(counts, row, settings.few_cells)
+        if row.flags and len(flagged) < settings.max_listed_fields:
+            flagged.append(row)
         kept = failed if row.status is FieldStatus.FAILED else listed
         if len(kept) < settings.max_listed_fields:
             kept.append(row)
@@ -100,6 +107,7 @@ def read_overview(run_folder: Path, settings: ReportSettings) -> RunOverview:
     variation = list(_keep_variation(run_folder, shown, settings.max_listed_fields))
     return RunOverview(
         counts=counts,
+        flagged=tuple(flagged),
         cells_by_location=_count_by_location(run_folder),
         listed=tuple(listed),
         failed=tuple(failed),
@@ -128,6 +136,7 @@ def _count(counts: Counter[str], row: FieldRow, few_cells: int) -> None:
     counts["ok"] += row.n_ok
     counts["border"] += row.n_border
     counts["rejected"] += row.n_rejected
+    counts.update(row.flags)
     if row.status is FieldStatus.DONE:
         counts["empty"] += row.n_cells == 0
         counts["few"] += row.n_cells > 0 and row.n_ok < few_cells

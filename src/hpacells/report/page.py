@@ -116,6 +116,7 @@ def _list_warnings(overview: RunOverview, settings: ReportSettings) -> Iterator[
         )
     if counts["empty"]:
         yield f"No usable cell was found in {_count_noun(counts['empty'], 'field')}."
+    yield from _list_flags(overview)
     if counts["few"]:
         yield (
             f"{_count_noun(counts['few'], 'field')} with fewer than {settings.few_cells} ok cells: "
@@ -133,3 +134,28 @@ def _list_warnings(overview: RunOverview, settings: ReportSettings) -> Iterator[
             f"{counts['done']:,}, those whose cells differ most in location where that is known. "
             "The others are in the run folder's tables."
         )
+
+
+def _list_flags(overview: RunOverview) -> Iterator[str]:
+    """Say which fields' stains look wrong; fields without cells are told of apart."""
+    for column, (what, advice) in _FIELD_FLAGS.items():
+        count = overview.counts[column]
+        if not count:
+            continue
+        rows = [row for row in overview.flagged if column in row.flags][:_NAMED_FIELDS]
+        names = ", ".join(row.fov_id for row in rows)
+        more = f" and {count - len(rows):,} more" if count > len(rows) else ""
+        yield f"{what} in {_count_noun(count, 'field')}: {names}{more}. {advice}"
+
+
+_NAMED_FIELDS = 5
+_FIELD_FLAGS = {
+    "qc_swapped_stains": (
+        "Stains look swapped",
+        "The nuclei stand in another stain: check the files' colours before using the scores.",
+    ),
+    "qc_constant_stain": (
+        "A stain has one grey value everywhere",
+        "It may be missing: outlines and scores of such a field mean little.",
+    ),
+}

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hpacells.core.cell_table import (
+    CELL_QUALITY_COLUMNS,
     CELL_SCHEMA,
+    FIELD_QUALITY_COLUMNS,
     FIELD_SCHEMA,
     IMAGE_COLUMNS,
     PROBABILITY_COLUMNS,
@@ -45,6 +47,10 @@ _SHOWN_CELL_COLUMNS = (
     "doubt",
     *PROBABILITY_COLUMNS,
 )
+_NEEDED_CELL_COLUMNS = [n for n in CELL_SCHEMA.names if n not in CELL_QUALITY_COLUMNS]
+_NEEDED_FIELD_COLUMNS = [n for n in FIELD_SCHEMA.names if n not in FIELD_QUALITY_COLUMNS]
+"""Tables of versions without quality flags are read too."""
+
 EMPTY_CELLS = pa.schema([CELL_SCHEMA.field(name) for name in _SHOWN_CELL_COLUMNS]).empty_table()
 
 
@@ -61,6 +67,7 @@ class FieldRow:
     n_ok: int
     n_border: int
     n_rejected: int
+    flags: tuple[str, ...]
     image_scores: tuple[float, ...] | None
     known: tuple[tuple[str, str], ...]
     own_label: str | None
@@ -84,7 +91,7 @@ class Variation:
 
 def count_fields(run_folder: Path) -> int:
     """Count the rows of ``fields.parquet`` without reading them."""
-    with _open(run_folder / "fields.parquet", FIELD_SCHEMA.names) as file:
+    with _open(run_folder / "fields.parquet", _NEEDED_FIELD_COLUMNS) as file:
         return int(file.metadata.num_rows)
 
 
@@ -96,7 +103,8 @@ def iterate_fields(run_folder: Path) -> Iterator[FieldRow]:
     InputError
         When the file or one of its columns is missing.
     """
-    with _open(run_folder / "fields.parquet", FIELD_SCHEMA.names) as file:
+    with _open(run_folder / "fields.parquet", _NEEDED_FIELD_COLUMNS) as file:
+        # columns that a table lacks are passed over
         for batch in file.iter_batches(_BATCH_ROWS, columns=FIELD_SCHEMA.names):
             for row in batch.to_pylist():
                 yield _read_field_row(row)
@@ -109,6 +117,7 @@ def _read_field_row(row: dict[str, Any]) -> FieldRow:
         **{name: row[name] for name in plain},
         status=FieldStatus(row["status"]),
         reason=row["reason"] or "",
+        flags=tuple(name for name in FIELD_QUALITY_COLUMNS if row.get(name)),
         image_scores=None if None in scores else tuple(scores),
         known=tuple(
             (name.replace("_", " "), row[name])
@@ -143,10 +152,11 @@ def iterate_cells(run_folder: Path) -> Iterator[tuple[str, pa.Table]]:
         When the file or a column is missing, or the rows are not sorted by fov_id.
     """
     path = run_folder / "cells.parquet"
-    with _open(path, CELL_SCHEMA.names) as file:
+    columns = [*_SHOWN_CELL_COLUMNS, *CELL_QUALITY_COLUMNS]
+    with _open(path, _NEEDED_CELL_COLUMNS) as file:
         current: str | None = None
         parts: list[pa.RecordBatch] = []
-        for batch in file.iter_batches(_BATCH_ROWS, columns=list(_SHOWN_CELL_COLUMNS)):
+        for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
             start = 0
             for fov_id, rows in groupby(batch.column("fov_id").to_pylist()):
                 length = sum(1 for _ in rows)

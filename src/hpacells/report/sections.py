@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from hpacells.core.cell_table import PROBABILITY_COLUMNS
+from hpacells.core.cell_table import CELL_QUALITY_COLUMNS, PROBABILITY_COLUMNS
 from hpacells.core.errors import InputError
 from hpacells.images.mask_files import read_label_image
 from hpacells.report.config import ReportSettings
@@ -27,6 +27,7 @@ from hpacells.report.run_tables import EMPTY_CELLS, FieldRow, Variation, iterate
 __all__ = ["CellRow", "FieldSection", "OutlineRow", "iterate_sections", "read_preview"]
 
 _N_TOP = 3
+_TOLD = ("qc_cut_by_border",)
 _LETTER_PX = 11.0  # about the width of a letter in a name on the picture
 _JPEG_QUALITIES = (88, 80, 70, 55, 40, 25, 10)
 
@@ -38,6 +39,7 @@ class CellRow:
     cell_id: int
     status: str
     reason: str
+    flags: str
     area_um2: float
     nucleus_area_um2: float
     doubt: float
@@ -78,7 +80,7 @@ class FieldSection:
             [
                 cell.cell_id,
                 cell.status,
-                cell.reason,
+                "; ".join(filter(None, (cell.reason, cell.flags))),
                 round(cell.area_um2, 1),
                 round(cell.nucleus_area_um2, 1),
                 round(cell.doubt, 3),
@@ -158,6 +160,7 @@ def _list_cells(table: pa.Table, min_score: float) -> list[CellRow]:
                 cell_id=row["cell_id"],
                 status=row["status"],
                 reason=row["reason"] or "",
+                flags=_name_flags(row),
                 area_um2=row["area_um2"],
                 nucleus_area_um2=row["nucleus_area_um2"],
                 doubt=row["doubt"],
@@ -167,6 +170,12 @@ def _list_cells(table: pa.Table, min_score: float) -> list[CellRow]:
             )
         )
     return rows
+
+
+def _name_flags(row: dict[str, Any]) -> str:
+    """Name a cell's quality flags; that the frame cuts it is said by its status and its outline."""
+    flags = (name for name in CELL_QUALITY_COLUMNS if row.get(name) and name not in _TOLD)
+    return ", ".join(name.removeprefix("qc_").replace("_", " ") for name in flags)
 
 
 def _outline_cells(

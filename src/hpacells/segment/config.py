@@ -1,8 +1,14 @@
 """Settings of the segmenters, all in µm so that they hold at any pixel size."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["MeasureConfig", "SegmentConfig", "UnetConfig"]
+__all__ = ["BorderPolicy", "MeasureConfig", "QualityConfig", "SegmentConfig", "UnetConfig"]
+
+BorderPolicy = Literal["keep", "flag", "reject"]
+"""What becomes of cells that the frame cuts: ``keep``: they are ok like all others; ``flag``: their
+status is border; ``reject``: that, and those more than half outside are rejected."""
 
 
 class SegmentConfig(BaseModel):
@@ -135,8 +141,86 @@ class UnetConfig(BaseModel):
         return self
 
 
+class QualityConfig(BaseModel):
+    """From where on something is wrong with a cell or a field: the ``qc_`` columns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    area_range_um2: tuple[float, float] = (80.0, 6000.0)
+    """A cell outside these is an area outlier in any field, in µm²; ordinary lines' medians lie
+    between 250 and 1400."""
+
+    area_spreads: float = Field(default=3.5, gt=0)
+    """An area outlier lies more than this many robust standard deviations of the logarithm from
+    the median of the field's whole cells."""
+
+    min_area_spread: float = Field(default=0.25, gt=0)
+    """That standard deviation is taken to be at least this, so that even fields have none by
+    chance: 3.5 times it is a factor of 2.4."""
+
+    min_reference_cells: int = Field(default=8, ge=3)
+    """With fewer whole cells in the field, only ``area_range_um2`` decides."""
+
+    focus_pixel_um: float = Field(default=0.2, gt=0, le=1)
+    """Pixel size that sharpness is measured at, in µm; the field's own where coarser."""
+
+    max_focus_pixel_um: float = Field(default=0.4, gt=0, le=2)
+    """Coarser fields do not show whether they are sharp: no cell is out of focus, in µm."""
+
+    min_sharpness: float = Field(default=0.35, ge=0)
+    """A cell is out of focus when the sharpness (fine over coarse structure) of its microtubules
+    and of its ER is below this. Sharp cells have 0.5 to 1.4, the same ones blurred by a Gaussian
+    of 0.4 µm 0.3 to 0.7, of 0.8 µm 0.1 to 0.3."""
+
+    min_structure: float = Field(default=0.006, ge=0)
+    """Least coarse structure (root mean square, share of the full scale) that a stain must have in
+    a cell for its sharpness to count."""
+
+    saturation_level: float = Field(default=0.98, gt=0, le=1)
+    """Grey values from this share of the full scale on are saturated; JPEG ripples the top."""
+
+    max_saturated_share: float = Field(default=0.05, ge=0, lt=1)
+    """A cell is saturated when more than this share of it is so in microtubules, ER or protein."""
+
+    max_saturated_nucleus: float = Field(default=0.25, ge=0, lt=1)
+    """The same for the nucleus stain, as a share of the nucleus."""
+
+    merge_pixel_um: float = Field(default=0.5, gt=0, le=2)
+    """Pixel size that the shapes of cells are looked at for merges, in µm."""
+
+    min_second_nucleus: float = Field(default=0.4, gt=0, le=1)
+    """Parts of nucleus count as nuclei from this share of the field's median nucleus on."""
+
+    max_nuclei_gap_um: float = Field(default=8.0, gt=0)
+    """Two nuclei farther apart than this belong to two cells, in µm."""
+
+    min_neck: float = Field(default=0.8, gt=0, le=1)
+    """A cell with two nuclei is two cells when the neck between them is narrower than this share
+    of what the narrower side is wide at its nucleus."""
+
+    stain_pixel_um: float = Field(default=0.64, gt=0, le=2)
+    """Pixel size that stains are compared at, in µm; the field's own where coarser."""
+
+    max_stain_pixel_um: float = Field(default=1.3, gt=0, le=5)
+    """In coarser fields nuclei have no shape: stains are not compared, in µm."""
+
+    nucleus_area_range_um2: tuple[float, float] = (40.0, 700.0)
+    """What is as large as a nucleus, in µm²."""
+
+    min_like_nuclei: int = Field(default=3, ge=1)
+    """A stain with fewer shapes like nuclei is not taken for the nucleus stain."""
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> "QualityConfig":
+        for name in ("area_range_um2", "nucleus_area_range_um2"):
+            low, high = getattr(self, name)
+            if not 0 <= low < high:
+                raise ValueError(f"{name}: expected 0 <= least < most, got {(low, high)}")
+        return self
+
+
 class MeasureConfig(BaseModel):
-    """What is too small to be a cell."""
+    """Which cells count, and what is said of their quality."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -145,3 +229,9 @@ class MeasureConfig(BaseModel):
 
     min_bare_cell_um2: float = Field(default=120.0, ge=0)
     """The same for a cell without a nucleus in a field whose cells have nuclei, in µm²."""
+
+    border: BorderPolicy = "reject"
+    """What becomes of cells that the frame cuts."""
+
+    quality: QualityConfig = Field(default_factory=QualityConfig)
+    """From where on something is wrong with a cell or a field."""

@@ -22,6 +22,9 @@ __all__ = ["cells_from_maps"]
 _Ids = npt.NDArray[np.int32]
 _Map = npt.NDArray[np.float32]
 
+_PARTED = 128
+"""Of 255: where the border map is below this, seeds grow without being stopped."""
+
 
 def cells_from_maps(
     maps: npt.NDArray[np.float32], grid: WorkingScale, config: UnetConfig
@@ -59,16 +62,33 @@ def _find_seeds(
     grid: WorkingScale,
     config: UnetConfig,
 ) -> _Ids:
-    """Find and number the seeds; a place enclosed by borders without any takes fainter ones."""
-    found = (seed > config.seed_level) & foreground
+    """Find and number the seeds; a place enclosed by borders without any takes fainter ones.
+
+    A place at the frame that has none of those either is a seed itself: the nucleus of that cell
+    is outside, and a neighbour would swallow the rest of it.
+    """
+    found = _large_parts((seed > config.seed_level) & foreground, grid.px2(config.min_seed_um2))
     n_places, places = _label(foreground & (border < config.border_level), connectivity=4)
     has_seed = np.bincount(places.ravel(), minlength=n_places) < grid.px2(config.min_cell_um2)
-    has_seed[places[found]] = True
     has_seed[0] = True
-    found |= (seed > config.faint_seed_level) & ~has_seed[places]
-    n_seeds, seeds = _label(found, connectivity=4)
-    large = np.bincount(seeds.ravel(), minlength=n_seeds) >= grid.px2(config.min_seed_um2)
-    return np.where(large[seeds], seeds, 0).astype(np.int32)
+    has_seed[places[found]] = True
+    faint = (seed > config.faint_seed_level) & ~has_seed[places]
+    found |= _large_parts(faint, grid.px2(config.min_seed_um2))
+    at_frame = np.zeros(n_places, np.bool_)
+    for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        at_frame[places[edge]] = True
+    has_seed[places[found]] = True
+    found |= (at_frame & ~has_seed)[places]
+    return _label(found, connectivity=4)[1]
+
+
+def _large_parts(mask: npt.NDArray[np.bool_], least_px: float) -> npt.NDArray[np.bool_]:
+    """Keep the connected parts (4-neighbourhood) of at least this size."""
+    n_parts, parts = _label(mask, connectivity=4)
+    large = np.bincount(parts.ravel(), minlength=n_parts) >= least_px
+    large[0] = False
+    kept: npt.NDArray[np.bool_] = large[parts]
+    return kept
 
 
 def _label(mask: npt.NDArray[np.bool_], *, connectivity: int) -> tuple[int, _Ids]:
@@ -78,12 +98,37 @@ def _label(mask: npt.NDArray[np.bool_], *, connectivity: int) -> tuple[int, _Ids
 
 
 def _grow(seeds: _Ids, border: _Map, foreground: npt.NDArray[np.bool_]) -> _Ids:
-    """Let the seeds grow over the foreground, the likeliest borders last."""
+    """Let the seeds grow over the foreground, the likeliest borders last.
+
+    A place that holds one seed only and is parted from all others by something higher than
+    itself is flooded by that seed, whatever the order: only the rest goes through the watershed.
+    """
     if not seeds.any():
         return np.zeros_like(seeds)
     height = (border * 255).astype(np.uint8)  # levels enough, and ties flood evenly
-    grown: _Ids = watershed(height, seeds, mask=foreground).astype(np.int32)
-    return grown
+    markers = seeds
+    for mask in (foreground, foreground & (height < _PARTED)):
+        n_places, places = _label(mask, connectivity=4)
+        markers = np.where(markers > 0, markers, _only_seeds(seeds, places, n_places)[places])
+    open_px = foreground & (markers == 0)
+    if not open_px.any():
+        return markers
+    around = cv2.dilate(open_px.astype(np.uint8), np.ones((3, 3), np.uint8)).reshape(seeds.shape)
+    grown = watershed(height, np.where(around > 0, markers, 0), mask=foreground & (around > 0))
+    return np.where(markers > 0, markers, grown).astype(np.int32)
+
+
+def _only_seeds(seeds: _Ids, places: _Ids, n_places: int) -> _Ids:
+    """Give each place the one seed that it holds, or 0; place 0 is none."""
+    at = np.flatnonzero(seeds)
+    place, seed = places.ravel()[at], seeds.ravel()[at]
+    lowest = np.full(n_places, np.iinfo(np.int32).max, np.int32)
+    highest = np.zeros(n_places, np.int32)
+    np.minimum.at(lowest, place, seed)
+    np.maximum.at(highest, place, seed)
+    only = np.where(lowest == highest, highest, 0).astype(np.int32)
+    only[0] = 0
+    return only
 
 
 def _join_unparted(cells: _Ids, border: _Map, least: float) -> _Ids:

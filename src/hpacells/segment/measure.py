@@ -2,7 +2,9 @@
 
 A cell is *rejected* when it is debris (smaller than a cell can be) or more than half outside the
 frame (``segment.frame`` says how that is estimated), *border* when it touches the frame otherwise,
-and *ok* in all other cases. Rejected cells keep their mask ids and their rows.
+and *ok* in all other cases. Rejected cells keep their mask ids and their rows. Under another border
+policy (``MeasureConfig.border``) no cell is rejected for lying outside, or the frame decides
+nothing at all. The ``qc_`` columns come from ``segment.quality``.
 """
 
 from typing import Any
@@ -19,6 +21,7 @@ from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
 from hpacells.segment.config import MeasureConfig
 from hpacells.segment.frame import mostly_outside
+from hpacells.segment.quality import flag_cells
 
 __all__ = ["REASON_OUTSIDE", "measure_cells"]
 
@@ -37,7 +40,8 @@ def measure_cells(
     masks
         Of the field's size; any ids, with or without gaps.
     config
-        What counts as debris.
+        What counts as debris, what becomes of cells that the frame cuts, and from where on
+        quality is flagged.
 
     Returns
     -------
@@ -51,11 +55,7 @@ def measure_cells(
     InputError
         When field and masks differ in size.
     """
-    if masks.cells.shape != (fov.height, fov.width):
-        raise InputError(
-            f"field {fov.fov_id}: expected masks of {fov.height} x {fov.width} pixels, "
-            f"got {masks.cells.shape[0]} x {masks.cells.shape[1]}. Are they of another field?"
-        )
+    _check_size(fov, masks)
     config = config or MeasureConfig()
     pixel_um2 = fov.pixel_size_um**2
     to_8bit_scale = 255 / fov.max_value  # of the sums: rounding each pixel would lose dim stains
@@ -67,6 +67,14 @@ def measure_cells(
     boxes = _boxes(masks.cells, ids)
     touches = np.zeros(len(cell_px), np.bool_)
     touches[ids] = (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == masks.cells.shape).any(axis=1)
+    flags = flag_cells(
+        fov,
+        masks,
+        touches=touches,
+        cell_px=cell_px,
+        nucleus_px=nucleus_px,
+        config=config.quality,
+    )
     outside = mostly_outside(masks.cells, masks.nuclei, touches)[ids]
     area = cell_px[ids] * pixel_um2
     nucleus_area = nucleus_px[ids] * pixel_um2
@@ -83,8 +91,17 @@ def measure_cells(
         "protein_total": protein[ids] * pixel_um2,
         "dna_total": dna[ids] * pixel_um2,
         "touches_border": touches[ids],
+        **flags,
     }
     return CellTable(pa.table(columns, schema=CELL_MEASURE_SCHEMA))
+
+
+def _check_size(fov: FieldOfView, masks: CellMasks) -> None:
+    if masks.cells.shape != (fov.height, fov.width):
+        raise InputError(
+            f"field {fov.fov_id}: expected masks of {fov.height} x {fov.width} pixels, "
+            f"got {masks.cells.shape[0]} x {masks.cells.shape[1]}. Are they of another field?"
+        )
 
 
 def _count_and_sum(
@@ -128,13 +145,13 @@ def _judge(
     reason: list[str | None] = []
     for i in range(len(area_um2)):
         why = None
-        if outside[i]:
+        if outside[i] and config.border == "reject":
             why = REASON_OUTSIDE
         elif small[i]:
             why = f"debris: smaller than {config.min_cell_um2:g} µm²"
         elif bare[i]:
             why = f"debris: no nucleus and smaller than {config.min_bare_cell_um2:g} µm²"
-        judged = CellStatus.BORDER if touches[i] else CellStatus.OK
+        judged = CellStatus.BORDER if touches[i] and config.border != "keep" else CellStatus.OK
         status.append((CellStatus.REJECTED if why else judged).value)
         reason.append(why)
     return status, reason

@@ -7,10 +7,20 @@ from typing import Protocol
 from hpacells.core.errors import ConfigError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
+from hpacells.segment.adapters.atlas import AtlasSegmenter
+from hpacells.segment.adapters.cellpose import CellposeSegmenter
+from hpacells.segment.adapters.instanseg import InstansegSegmenter
 from hpacells.segment.unet import UNET_FOLDER, UnetSegmenter
 from hpacells.segment.watershed import WatershedSegmenter
 
-__all__ = ["DEFAULT_SEGMENTER", "SEGMENTERS", "Segmenter", "get_segmenter"]
+__all__ = [
+    "ADAPTERS",
+    "DEFAULT_SEGMENTER",
+    "SEGMENTERS",
+    "Segmenter",
+    "get_segmenter",
+    "segmenter_names",
+]
 
 
 class Segmenter(Protocol):
@@ -41,7 +51,17 @@ def _built_in() -> dict[str, Callable[[], Segmenter]]:
 SEGMENTERS: Mapping[str, Callable[[], Segmenter]] = MappingProxyType(_built_in())
 """Name to what makes the segmenter with its default settings; ``unet`` where its weights are."""
 
+ADAPTERS: Mapping[str, Callable[[], Segmenter]] = MappingProxyType(
+    {"atlas": AtlasSegmenter, "cellpose": CellposeSegmenter, "instanseg": InstansegSegmenter}
+)
+"""Published segmenters: each needs an extra, and fetches its weights when it is first made."""
+
 DEFAULT_SEGMENTER = "watershed"
+
+
+def segmenter_names() -> list[str]:
+    """Give every name that ``get_segmenter`` knows: the built-in ones, then the published ones."""
+    return [*sorted(SEGMENTERS), *sorted(ADAPTERS)]
 
 
 def get_segmenter(name: str) -> Segmenter:
@@ -50,15 +70,20 @@ def get_segmenter(name: str) -> Segmenter:
     Parameters
     ----------
     name
-        A key of ``SEGMENTERS``.
+        A key of ``SEGMENTERS`` or ``ADAPTERS``.
 
     Raises
     ------
     ConfigError
         When there is none of this name.
+    MissingExtraError
+        When a published one needs a package that is not installed.
+    ModelError
+        When its weights cannot be fetched or are not the expected ones.
     """
-    if name not in SEGMENTERS:
+    found = {**ADAPTERS, **SEGMENTERS}
+    if name not in found:
         raise ConfigError(
-            f"--segmenter: expected one of {', '.join(sorted(SEGMENTERS))}, got {name!r}"
+            f"--segmenter: expected one of {', '.join(segmenter_names())}, got {name!r}"
         )
-    return SEGMENTERS[name]()
+    return found[name]()

@@ -1,7 +1,6 @@
 """Between a field's own pixels and the working resolution that segmentation looks at.
 
-Stains go down by area averaging. Ids come back up as smooth outlines: each cell's working mask is
-enlarged by itself, linearly, in its own box, and a pixel belongs to the cell that covers it most.
+Stains go down by area averaging; ids come back up in ``segment.redraw``.
 """
 
 from dataclasses import dataclass
@@ -11,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hpacells.core.masks import largest_part
+from hpacells.core.mask_parts import keep_largest_parts
 
-__all__ = ["WorkingScale", "enlarge_ids", "keep_inside", "renumber", "sample_ids"]
-
-_PAD_PX = 2
+__all__ = ["WorkingScale", "keep_inside", "renumber", "sample_ids"]
 
 
 @dataclass(frozen=True)
@@ -62,50 +59,6 @@ class WorkingScale:
         return reduced.reshape(self.shape)
 
 
-def enlarge_ids(ids: npt.NDArray[np.int32], shape: tuple[int, int]) -> npt.NDArray[np.int32]:
-    """Enlarge a label image with smooth outlines.
-
-    Parameters
-    ----------
-    ids
-        ``(h, w)`` int32 working ids, 0 = background.
-    shape
-        Rows and columns wanted, not smaller than those of ``ids``.
-
-    Returns
-    -------
-    ndarray
-        ``shape`` int32. Each id is one connected part without holes of background; where two ids
-        cover a pixel equally the smaller one has it. Ids too thin to survive are gone.
-    """
-    best = np.zeros(shape, np.float32)
-    enlarged = np.zeros(shape, np.int32)
-    scale = (shape[0] / ids.shape[0], shape[1] / ids.shape[1])
-    for cell_id, box in enumerate(ndimage.find_objects(ids), start=1):
-        if box is None:
-            continue
-        r0, r1 = _pad(box[0], ids.shape[0])
-        c0, c1 = _pad(box[1], ids.shape[1])
-        rows = slice(round(r0 * scale[0]), round(r1 * scale[0]))
-        columns = slice(round(c0 * scale[1]), round(c1 * scale[1]))
-        mask = (ids[r0:r1, c0:c1] == cell_id).astype(np.float32)
-        if scale != (1.0, 1.0):
-            mask = cv2.GaussianBlur(mask, (3, 3), 0.8, borderType=cv2.BORDER_REPLICATE)
-            size = (columns.stop - columns.start, rows.stop - rows.start)
-            mask = cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)
-        wins = mask > np.maximum(best[rows, columns], np.float32(0.3))
-        best[rows, columns][wins] = mask[wins]
-        enlarged[rows, columns][wins] = cell_id
-    covered: cv2.typing.MatLike = best
-    if scale != (1.0, 1.0):
-        foreground = cv2.GaussianBlur(
-            (ids > 0).astype(np.float32), (3, 3), 0.8, borderType=cv2.BORDER_REPLICATE
-        )
-        covered = cv2.resize(foreground, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    enlarged[covered < 0.5] = 0
-    return enlarged
-
-
 def sample_ids(ids: npt.NDArray[np.int32], shape: tuple[int, int]) -> npt.NDArray[np.int32]:
     """Bring a label image to ``shape`` by taking the id at the centre of each new pixel.
 
@@ -119,10 +72,6 @@ def sample_ids(ids: npt.NDArray[np.int32], shape: tuple[int, int]) -> npt.NDArra
         for n, side in zip(shape, ids.shape, strict=True)
     )
     return ids[np.ix_(rows, columns)]
-
-
-def _pad(extent: slice, limit: int) -> tuple[int, int]:
-    return max(0, extent.start - _PAD_PX), min(limit, extent.stop + _PAD_PX)
 
 
 def keep_inside(
@@ -141,10 +90,7 @@ def keep_inside(
         Each cell's largest connected part (8-neighbourhood) with its holes filled, and the part of
         each nucleus that lies in its own cell.
     """
-    whole = np.zeros_like(cells)
-    for cell_id, box in enumerate(ndimage.find_objects(cells), start=1):
-        if box is not None:
-            whole[box][largest_part(cells[box] == cell_id)] = cell_id
+    whole = keep_largest_parts(cells).copy()
     boxes = {i: box for i, box in enumerate(ndimage.find_objects(whole), start=1) if box}
     # the smallest box first: a cell that lies inside another one keeps its own holes
     for cell_id in sorted(boxes, key=lambda i: (_box_area(boxes[i]), i)):

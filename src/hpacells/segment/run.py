@@ -31,6 +31,7 @@ from hpacells.core.storage import atomic_path, output_lock, remove_leftovers, wr
 from hpacells.images.mask_files import write_masks
 from hpacells.images.read import digest_field, read_field_with_digest
 from hpacells.segment.config import MeasureConfig
+from hpacells.segment.field_quality import judge_field
 from hpacells.segment.measure import measure_cells
 from hpacells.segment.registry import Segmenter
 
@@ -55,6 +56,8 @@ class SegmentSummary:
         ``(fov_id, reason)`` of the fields asked for that could not be used.
     n_ok, n_border, n_rejected
         Cells by status, over all done fields.
+    warnings
+        ``(fov_id, what)`` of the done fields in which something looks wrong.
     """
 
     n_done: int
@@ -63,6 +66,7 @@ class SegmentSummary:
     n_ok: int
     n_border: int
     n_rejected: int
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 def segment_fields(
@@ -70,6 +74,7 @@ def segment_fields(
     out: Path,
     segmenter: Segmenter,
     *,
+    measure: MeasureConfig | None = None,
     workers: int = 1,
     progress: ProgressCallback = silent,
 ) -> SegmentSummary:
@@ -83,6 +88,8 @@ def segment_fields(
         The output folder; made, or continued when it holds a run of the same settings.
     segmenter
         What outlines the cells.
+    measure
+        Which cells count; None: the defaults.
     workers
         Processes; the result does not depend on them.
     progress
@@ -104,8 +111,9 @@ def segment_fields(
     """
     if workers < 1:
         raise ConfigError(f"--workers: expected 1 or more, got {workers}")
+    measure = measure or MeasureConfig()
     with output_lock(out):
-        _check_settings(out, segmenter)
+        _check_settings(out, segmenter, measure)
         for folder in (out, out / "masks", out / "parts"):
             remove_leftovers(folder)
         failed: dict[str, str] = {}
@@ -117,7 +125,7 @@ def segment_fields(
                 todo.append(record)
         n_kept = done = len(records) - len(todo)
         progress(done, len(records), "already there" if n_kept else "starting")
-        work = partial(_segment_field, out=out, segmenter=segmenter)
+        work = partial(_segment_field, out=out, segmenter=segmenter, measure=measure)
         with closing(over_processes(work, todo, workers=workers)) as results:
             for record, reason in results:
                 done += 1
@@ -135,15 +143,20 @@ def segment_fields(
         n_ok=counts[CellStatus.OK],
         n_border=counts[CellStatus.BORDER],
         n_rejected=counts[CellStatus.REJECTED],
+        warnings=tuple(
+            (str(row["fov_id"]), str(row["reason"]))
+            for row in rows
+            if row["status"] == FieldStatus.DONE.value and row["reason"] is not None
+        ),
     )
 
 
-def _check_settings(out: Path, segmenter: Segmenter) -> None:
+def _check_settings(out: Path, segmenter: Segmenter, measure: MeasureConfig) -> None:
     wanted = {
         "command": "segment",
         "segmenter": segmenter.name,
         "segmenter_settings": segmenter.settings,
-        "measure_settings": MeasureConfig().model_dump(mode="json"),
+        "measure_settings": measure.model_dump(mode="json"),
     }
     path = out / "settings.json"
     if not path.exists():
@@ -191,14 +204,16 @@ def _check_unchanged(out: Path, record: FovRecord) -> None:
         )
 
 
-def _segment_field(record: FovRecord, out: Path, segmenter: Segmenter) -> str | None:
+def _segment_field(
+    record: FovRecord, out: Path, segmenter: Segmenter, measure: MeasureConfig
+) -> str | None:
     """Read, outline, measure and write one field; give the reason if it cannot be used."""
     try:
         fov, digest = read_field_with_digest(record)
     except ImageError as error:
         return str(error)
     masks = segmenter(fov)
-    cells = measure_cells(fov, masks)
+    cells = measure_cells(fov, masks, measure)
     write_masks(out / "masks", fov.fov_id, masks)
     row = _field_row(record) | {
         "status": FieldStatus.DONE.value,
@@ -206,6 +221,7 @@ def _segment_field(record: FovRecord, out: Path, segmenter: Segmenter) -> str | 
         "height": fov.height,
         "pixel_size_um": fov.pixel_size_um,
         **{f"n_{status.value}": cells.count(status) for status in CellStatus},
+        **judge_field(fov, cells, measure.quality).columns(),
     }
     metadata = {_FIELD_KEY: json.dumps(row).encode(), _DIGEST_KEY: digest.encode()}
     with atomic_path(_part_path(out, fov.fov_id)) as path:

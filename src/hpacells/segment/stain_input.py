@@ -16,7 +16,14 @@ from hpacells.core.fov import FieldOfView
 from hpacells.runtime.segmenter_folder import MAP_STAINS
 from hpacells.segment.resolution import WorkingScale
 
-__all__ = ["NORMALISATION", "network_grid", "normalise_stain", "present_flags", "stain_stack"]
+__all__ = [
+    "NORMALISATION",
+    "network_grid",
+    "normalise_stain",
+    "present_flags",
+    "stain_on_grid",
+    "stain_stack",
+]
 
 NORMALISATION = (
     "sqrt(clip((v - low) / max(high - low, 0.01), 0, 1)); v share of the full scale at the working "
@@ -64,16 +71,26 @@ def stain_stack(fov: FieldOfView, grid: WorkingScale) -> npt.NDArray[np.float32]
     """
     stack = np.empty((len(MAP_STAINS), *grid.shape), np.float32)
     for plane, channel in zip(stack, MAP_STAINS, strict=True):
-        stain = fov.channel(channel)
-        if grid.shape[0] > fov.height or grid.shape[1] > fov.width:
-            share = stain.astype(np.float32) / np.float32(fov.max_value)
-            size = grid.shape[::-1]
-            enlarged = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
-            reduced = enlarged.astype(np.float32, copy=False).reshape(grid.shape)
-        else:
-            reduced = grid.reduce(stain, fov.max_value)
-        plane[:] = normalise_stain(reduced)
+        plane[:] = normalise_stain(stain_on_grid(fov, channel, grid))
     return stack
+
+
+def stain_on_grid(
+    fov: FieldOfView, channel: Channel, grid: WorkingScale
+) -> npt.NDArray[np.float32]:
+    """Bring one stain to a grid that is finer or coarser than the field.
+
+    Returns
+    -------
+    ndarray
+        ``(h, w)`` float32 shares of the full scale.
+    """
+    stain = fov.channel(channel)
+    if grid.shape[0] <= fov.height and grid.shape[1] <= fov.width:
+        return grid.reduce(stain, fov.max_value)
+    share = stain.astype(np.float32) / np.float32(fov.max_value)
+    enlarged = cv2.resize(share, grid.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return enlarged.astype(np.float32, copy=False).reshape(grid.shape)
 
 
 def normalise_stain(

@@ -14,7 +14,8 @@ from hpacells.core.masks import CellMasks
 from hpacells.segment.bodies import body_intensity, grow_bodies
 from hpacells.segment.config import SegmentConfig
 from hpacells.segment.nuclei import find_nuclei
-from hpacells.segment.resolution import WorkingScale, enlarge_ids, keep_inside, renumber
+from hpacells.segment.redraw import redraw
+from hpacells.segment.resolution import WorkingScale, keep_inside, renumber
 
 __all__ = ["WatershedSegmenter"]
 
@@ -48,7 +49,8 @@ class WatershedSegmenter:
         Returns
         -------
         CellMasks
-            Ids 1…N in reading order of the cells' first pixels; none where no nucleus is seen.
+            Ids in reading order of the cells' first pixels on the working grid; none where no
+            nucleus is seen.
         """
         shape = (fov.height, fov.width)
         grid = WorkingScale.of_field(shape, fov.pixel_size_um, self.config.working_pixel_um)
@@ -61,15 +63,15 @@ class WatershedSegmenter:
             stains[Channel.MICROTUBULES], stains[Channel.ER], grid, self.config
         )
         cells = grow_bodies(nuclei, intensity, grid, self.config)
-        cells, nuclei = keep_inside(enlarge_ids(cells, shape), enlarge_ids(nuclei, shape))
-        cells, nuclei = self._drop_debris(cells, nuclei, fov.pixel_size_um)
+        cells, nuclei = self._drop_debris(*keep_inside(cells, nuclei), grid)
+        cells, nuclei = redraw(cells, nuclei, shape)
         return CellMasks(cells, nuclei, self.name, fov.pixel_size_um)
 
     def _drop_debris(
-        self, cells: np.ndarray, nuclei: np.ndarray, pixel_size_um: float
+        self, cells: np.ndarray, nuclei: np.ndarray, grid: WorkingScale
     ) -> tuple[np.ndarray, np.ndarray]:
         """Drop specks that the frame does not cut, and number the rest."""
-        keep = np.bincount(cells.ravel()) * pixel_size_um**2 >= self.config.min_cell_um2
+        keep = np.bincount(cells.ravel()) >= grid.px2(self.config.min_cell_um2)
         for edge in (cells[0], cells[-1], cells[:, 0], cells[:, -1]):
             keep[edge] = True
         keep[0] = False

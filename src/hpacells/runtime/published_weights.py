@@ -1,0 +1,245 @@
+"""Weights that others publish: fetched once, by checksum, into a cache folder.
+
+::
+
+    <cache>/<weights>/<file>            the file as published, or what was taken out of an archive
+    <cache>/<weights>/<file>.sha256     its hash at first sight, where none is known beforehand
+
+The cache is ``$HPACELLS_CACHE``, else ``$XDG_CACHE_HOME/hpacells``, else ``~/.cache/hpacells``.
+Nothing is fetched unless ``install_weights`` is called, and nothing is ever run from here. A file
+that was put there by hand counts like one that was fetched.
+"""
+
+import http.client
+import logging
+import os
+import shutil
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from hpacells.core.errors import ModelError
+from hpacells.core.provenance import sha256_file
+from hpacells.core.storage import atomic_path
+
+__all__ = [
+    "PublishedFile",
+    "PublishedWeights",
+    "by_hand",
+    "cache_folder",
+    "install_weights",
+    "missing_files",
+    "remove_weights",
+    "verify_weights",
+]
+
+_log = logging.getLogger(__name__)
+_CHUNK = 1 << 20
+_TIMEOUT_S = 60
+_UrlOpener = Callable[[str], AbstractContextManager[IO[bytes]]]
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One file of published weights.
+
+    Parameters
+    ----------
+    name
+        Its name in the cache.
+    url
+        Where it is published.
+    sha256
+        Its hash; None where none is published: then the hash of the first sight is written down,
+        and a file that changed since is refused.
+    member
+        Path inside the archive at ``url`` where that is a ZIP file; ``sha256`` is the member's.
+    """
+
+    name: str
+    url: str
+    sha256: str | None
+    member: str | None = None
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Weights that are used together.
+
+    Parameters
+    ----------
+    name
+        Folder in the cache.
+    title
+        What they are, in one line.
+    licence
+        SPDX identifier, or words, for the weights.
+    notice
+        What has to be known before they are fetched: licence, origin, who may use them.
+    files
+        All of them are needed.
+    """
+
+    name: str
+    title: str
+    licence: str
+    notice: str
+    files: tuple[PublishedFile, ...]
+
+    def path(self, file: PublishedFile) -> Path:
+        """Say where a file lies in the cache."""
+        return cache_folder() / self.name / file.name
+
+
+def cache_folder() -> Path:
+    """Give the folder that published weights are kept in; it need not exist."""
+    if own := os.environ.get("HPACELLS_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hpacells"
+
+
+def missing_files(weights: PublishedWeights) -> list[PublishedFile]:
+    """Give the files that are not in the cache; nothing is hashed."""
+    return [file for file in weights.files if not weights.path(file).is_file()]
+
+
+def _open_url(url: str) -> AbstractContextManager[IO[bytes]]:
+    opened: AbstractContextManager[IO[bytes]] = urllib.request.urlopen(url, timeout=_TIMEOUT_S)
+    return opened
+
+
+def install_weights(
+    weights: PublishedWeights,
+    *,
+    tell: Callable[[str], None] = _log.warning,
+    open_url: _UrlOpener = _open_url,
+) -> dict[str, Path]:
+    """Have weights in the cache: fetch what is missing, verify all of it.
+
+    Parameters
+    ----------
+    weights
+        What is wanted.
+    tell
+        Told the notice, once, before the first byte is fetched, and what is fetched.
+    open_url
+        Opens an address for reading bytes.
+
+    Returns
+    -------
+    dict
+        File name → path.
+
+    Raises
+    ------
+    ModelError
+        When a file cannot be fetched (without a network above all) or is not the one expected; the
+        message holds the address, the checksum, and where to put the file by hand.
+    """
+    missing = missing_files(weights)
+    if missing:
+        tell(f"{weights.title}. Licence: {weights.licence}. {weights.notice}")
+    for file in missing:
+        tell(f"fetching {file.url} to {weights.path(file)}")
+        _fetch(weights, file, open_url)
+    return verify_weights(weights)
+
+
+def _fetch(weights: PublishedWeights, file: PublishedFile, open_url: _UrlOpener) -> None:
+    """Fetch one file; it appears in the cache whole and as expected, or not at all."""
+    path = weights.path(file)
+    try:
+        with atomic_path(path) as temporary:
+            with open_url(file.url) as source, temporary.open("wb") as target:
+                shutil.copyfileobj(source, target, _CHUNK)
+            if file.member is not None:
+                _take_member(temporary, file.member)
+            got = sha256_file(temporary)
+            if file.sha256 not in (None, got):
+                raise ModelError(
+                    f"{file.url}: expected sha256 {file.sha256}, got {got}. It is not the file "
+                    "that hpacells knows, and was not kept."
+                )
+    except (OSError, http.client.HTTPException, zipfile.BadZipFile, KeyError) as error:
+        raise ModelError(
+            f"{file.url}: cannot be fetched ({error}). {by_hand(weights, file)}"
+        ) from error
+    if file.sha256 is None:
+        _write_first_sight(path, got)
+
+
+def by_hand(weights: PublishedWeights, file: PublishedFile) -> str:
+    """Say how to put a file into the cache without this machine's network."""
+    what = f"take {file.member} out of {file.url}" if file.member else f"fetch {file.url}"
+    known = f"sha256 {file.sha256}" if file.sha256 else "no checksum is published"
+    return (
+        f"On a machine with a network {what} ({known}), and put it by hand at "
+        f"{weights.path(file)}; HPACELLS_CACHE names another cache folder."
+    )
+
+
+def _take_member(archive: Path, member: str) -> None:
+    """Replace a ZIP file by one of its members."""
+    with zipfile.ZipFile(archive) as opened:
+        content = opened.read(member)
+    archive.write_bytes(content)
+
+
+def _first_sight(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _write_first_sight(path: Path, sha256: str) -> None:
+    with atomic_path(_first_sight(path)) as temporary:
+        temporary.write_text(f"{sha256}\n", encoding="ascii")
+
+
+def verify_weights(weights: PublishedWeights) -> dict[str, Path]:
+    """Verify the files in the cache by their hashes.
+
+    A file without a published checksum, put there by hand, has its hash written down now.
+
+    Returns
+    -------
+    dict
+        File name → path.
+
+    Raises
+    ------
+    ModelError
+        When a file is missing, or is not the one whose hash is known.
+    """
+    paths = {}
+    for file in weights.files:
+        path = weights.path(file)
+        if not path.is_file():
+            raise ModelError(f"{path}: there is no such file. {by_hand(weights, file)}")
+        got = sha256_file(path)
+        known, noted = file.sha256, _first_sight(path)
+        if known is None and noted.is_file():
+            known = noted.read_text(encoding="ascii").strip()
+        if known is None:
+            _write_first_sight(path, got)
+        elif got != known:
+            raise ModelError(
+                f"{path}: expected sha256 {known}, got {got}. Remove it with 'hpacells models "
+                f"remove {weights.name}'. {by_hand(weights, file)}"
+            )
+        paths[file.name] = path
+    return paths
+
+
+def remove_weights(weights: PublishedWeights) -> int:
+    """Remove the files from the cache, damaged ones too; give how many there were."""
+    n = 0
+    for file in weights.files:
+        path = weights.path(file)
+        n += path.is_file()
+        path.unlink(missing_ok=True)
+        _first_sight(path).unlink(missing_ok=True)
+    return n

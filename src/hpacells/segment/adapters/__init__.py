@@ -1,0 +1,1 @@
+"""Segmenters that others published, behind the contract of ``segment.registry``."""

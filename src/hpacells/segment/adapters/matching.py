@@ -1,0 +1,122 @@
+"""What every published segmenter ends with: matched ids, whole cells, the field's own pixels.
+
+The same redrawing as for ``unet``: one connected part per cell, nuclei inside, ids in reading
+order.
+"""
+
+from collections.abc import Collection, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hpacells.core.channels import Channel
+from hpacells.core.errors import ModelError
+from hpacells.core.fov import FieldOfView
+from hpacells.core.masks import MAX_CELL_ID
+from hpacells.segment.redraw import redraw
+from hpacells.segment.resolution import WorkingScale, keep_inside, renumber
+from hpacells.segment.stain_input import stain_on_grid
+
+__all__ = ["LEAST_SIDE_PX", "finish_cells", "input_stack", "match_nuclei", "pad_to", "read_ids"]
+
+_Ids = npt.NDArray[np.int32]
+
+LEAST_SIDE_PX = 64
+"""Smaller working images are padded: libraries take the shortest axis for the channels."""
+
+
+def input_stack(
+    fov: FieldOfView,
+    grid: WorkingScale,
+    channels: Sequence[Channel],
+    *,
+    missing: Collection[Channel] = (),
+) -> npt.NDArray[np.float32]:
+    """Bring stains to a network's grid, unnormalised.
+
+    Returns
+    -------
+    ndarray
+        ``(C, h, w)`` float32 shares of the full scale, in the order of ``channels``; 0 where a
+        stain is missing.
+    """
+    zeros = np.zeros(grid.shape, np.float32)
+    return np.stack(
+        [zeros if stain in missing else stain_on_grid(fov, stain, grid) for stain in channels]
+    )
+
+
+def pad_to(stack: npt.NDArray[np.float32], least_px: int, multiple: int) -> npt.NDArray[np.float32]:
+    """Repeat the last row and column of ``(C, h, w)`` up to a least side and a multiple."""
+    down, across = (
+        max(least_px, -(-side // multiple) * multiple) - side for side in stack.shape[1:]
+    )
+    if not (down or across):
+        return stack
+    planes = [
+        cv2.copyMakeBorder(plane, 0, down, 0, across, cv2.BORDER_REPLICATE) for plane in stack
+    ]
+    return np.stack(planes).astype(np.float32, copy=False)
+
+
+def read_ids(found: npt.NDArray[np.generic], shape: tuple[int, int], network: str) -> _Ids:
+    """Check ids that a library gave, and crop them to the working image.
+
+    Raises
+    ------
+    ModelError
+        When they are not a label image that covers ``shape``: a version of the library that is
+        not known here.
+    """
+    too_small = found.ndim != 2 or found.shape[0] < shape[0] or found.shape[1] < shape[1]
+    if too_small or not np.isfinite(found).all() or found.min() < 0 or found.max() > MAX_CELL_ID:
+        raise ModelError(
+            f"{network}: expected ids 0-{MAX_CELL_ID} of at least {shape[0]} x {shape[1]} pixels, "
+            f"got an array of shape {found.shape}. Install the version that pyproject.toml names."
+        )
+    return np.asarray(found[: shape[0], : shape[1]]).astype(np.int32)
+
+
+def match_nuclei(nuclei: _Ids, cells: _Ids) -> _Ids:
+    """Give each nucleus the id of the one cell that it lies in most.
+
+    Parameters
+    ----------
+    nuclei, cells
+        ``(h, w)`` int32 with ids of their own.
+
+    Returns
+    -------
+    ndarray
+        ``(h, w)`` int32 ids of cells. What lies outside its cell is gone, and so is a nucleus that
+        lies mostly outside of all cells; of cells that share a nucleus equally the lower id has it.
+    """
+    n_cells = int(cells.max(initial=0)) + 1
+    n_nuclei = int(nuclei.max(initial=0)) + 1
+    pairs = nuclei.astype(np.int64).ravel() * n_cells + cells.ravel()
+    shared = np.bincount(pairs, minlength=n_nuclei * n_cells).reshape(n_nuclei, n_cells)
+    owner = shared.argmax(axis=1).astype(np.int32)
+    owner[0] = 0
+    return np.where(owner[nuclei] == cells, owner[nuclei], 0).astype(np.int32)
+
+
+def finish_cells(
+    cells: _Ids, nuclei: _Ids, *, grid: WorkingScale, fov: FieldOfView, least_um2: float
+) -> tuple[_Ids, _Ids]:
+    """Make matched cells and nuclei of the working grid whole, and redraw them on the field.
+
+    Returns
+    -------
+    cells, nuclei
+        ``(H, W)`` int32 as ``CellMasks`` wants them; ids in reading order on the working grid.
+        Cells smaller than ``least_um2`` that the frame does not cut are gone.
+    """
+    cells, nuclei = keep_inside(cells, nuclei)
+    keep = np.bincount(cells.ravel()) >= grid.px2(least_um2)
+    for edge in (cells[0], cells[-1], cells[:, 0], cells[:, -1]):
+        keep[edge] = True
+    keep[0] = False
+    cells = np.where(keep[cells], cells, 0).astype(np.int32)
+    cells, nuclei = renumber(cells, np.where(cells > 0, nuclei, 0).astype(np.int32))
+    return redraw(cells, nuclei, (fov.height, fov.width))

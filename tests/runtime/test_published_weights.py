@@ -1,0 +1,158 @@
+"""Published weights: fetched once, by checksum, and never silently another file."""
+
+import hashlib
+import io
+import zipfile
+
+import pytest
+
+from hpacells.core.errors import ModelError
+from hpacells.runtime.published_weights import (
+    PublishedFile,
+    PublishedWeights,
+    cache_folder,
+    install_weights,
+    missing_files,
+    remove_weights,
+    verify_weights,
+)
+
+CONTENT = b"weights" * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPACELLS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def make(content=CONTENT, *, sha256=SHA256, member=None):
+    """Weights of one file, and what opens its address; opened addresses are listed."""
+    file = PublishedFile("a.pt", "https://example.org/a", sha256, member)
+    weights = PublishedWeights("w", "The weights", "CC-BY-4.0", "Cite them.", (file,))
+    opened = []
+
+    def open_url(url):
+        opened.append(url)
+        return io.BytesIO(content)
+
+    return weights, open_url, opened
+
+
+def no_network(url):
+    raise OSError("Network is unreachable")
+
+
+def zipped(**members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def test_fetched_once_and_the_licence_is_told_before(cache):
+    weights, open_url, opened = make()
+    told = []
+    paths = install_weights(
+        weights, tell=lambda line: told.append((line, len(opened))), open_url=open_url
+    )
+    assert paths == {"a.pt": cache / "w" / "a.pt"}
+    assert paths["a.pt"].read_bytes() == CONTENT
+    assert told[0] == ("The weights. Licence: CC-BY-4.0. Cite them.", 0)
+    assert "https://example.org/a" in told[1][0]
+    again = install_weights(weights, tell=pytest.fail, open_url=open_url)
+    assert again == paths
+    assert opened == ["https://example.org/a"]
+
+
+def test_another_file_is_refused_and_not_kept(cache):
+    weights, open_url, _ = make(b"something else")
+    with pytest.raises(ModelError, match=f"expected sha256 {SHA256}, got .* was not kept"):
+        install_weights(weights, tell=str, open_url=open_url)
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_without_a_network_it_says_what_to_do_by_hand(cache):
+    weights, _, _ = make()
+    with pytest.raises(ModelError) as caught:
+        install_weights(weights, tell=str, open_url=no_network)
+    for words in ("https://example.org/a", SHA256, str(cache / "w" / "a.pt"), "by hand"):
+        assert words in str(caught.value)
+
+
+def test_a_file_put_there_by_hand_counts(cache):
+    weights, _, _ = make()
+    (cache / "w").mkdir(parents=True)
+    (cache / "w" / "a.pt").write_bytes(CONTENT)
+    assert missing_files(weights) == []
+    assert install_weights(weights, tell=pytest.fail, open_url=no_network)
+    (cache / "w" / "a.pt").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="models remove w"):
+        install_weights(weights, tell=pytest.fail, open_url=no_network)
+
+
+def test_without_a_published_checksum_the_first_sight_counts(cache):
+    weights, open_url, _ = make(sha256=None)
+    install_weights(weights, tell=str, open_url=open_url)
+    assert (cache / "w" / "a.pt.sha256").read_text() == f"{SHA256}\n"
+    assert verify_weights(weights)
+    (cache / "w" / "a.pt").write_bytes(b"changed since")
+    with pytest.raises(ModelError, match=f"expected sha256 {SHA256}"):
+        verify_weights(weights)
+
+
+def test_by_hand_without_a_published_checksum_is_noted_too(cache):
+    weights, _, _ = make(sha256=None)
+    (cache / "w").mkdir(parents=True)
+    (cache / "w" / "a.pt").write_bytes(CONTENT)
+    verify_weights(weights)
+    assert (cache / "w" / "a.pt.sha256").is_file()
+
+
+def test_a_member_is_taken_out_of_an_archive():
+    content = zipped(**{"m/a.pt": CONTENT, "m/../../evil": b"no"})
+    weights, open_url, _ = make(content, member="m/a.pt")
+    paths = install_weights(weights, tell=str, open_url=open_url)
+    assert paths["a.pt"].read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("content", [b"no archive", zipped(other=b"x")])
+def test_an_archive_that_is_none_or_lacks_the_member_is_refused(cache, content):
+    weights, open_url, _ = make(content, member="m/a.pt")
+    with pytest.raises(ModelError, match=r"take m/a\.pt out of"):
+        install_weights(weights, tell=str, open_url=open_url)
+    assert missing_files(weights)
+
+
+def test_missing_weights_do_not_verify_and_removed_ones_are_gone():
+    weights, open_url, _ = make(sha256=None)
+    with pytest.raises(ModelError, match="there is no such file"):
+        verify_weights(weights)
+    install_weights(weights, tell=str, open_url=open_url)
+    assert remove_weights(weights) == 1
+    assert remove_weights(weights) == 0
+    assert missing_files(weights) == list(weights.files)
+
+
+def test_by_default_the_licence_is_logged_as_a_warning(caplog):
+    weights, open_url, _ = make()
+    install_weights(weights, open_url=open_url)
+    assert "Licence: CC-BY-4.0" in caplog.text
+
+
+def test_a_file_address_opens_by_default(tmp_path):
+    (tmp_path / "a").write_bytes(CONTENT)
+    file = PublishedFile("a.pt", (tmp_path / "a").as_uri(), SHA256)
+    weights = PublishedWeights("w", "t", "l", "n", (file,))
+    assert install_weights(weights, tell=str)["a.pt"].read_bytes() == CONTENT
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    assert cache_folder() == tmp_path / "cache"
+    monkeypatch.delenv("HPACELLS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert cache_folder() == tmp_path / "x" / "hpacells"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder().parts[-2:] == (".cache", "hpacells")

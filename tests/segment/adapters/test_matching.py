@@ -1,0 +1,81 @@
+"""Matched ids, whole cells, the field's own pixels."""
+
+import numpy as np
+import pytest
+
+from hpacells.core.errors import ModelError
+from hpacells.core.fov import FieldOfView
+from hpacells.segment.adapters.matching import finish_cells, match_nuclei, pad_to, read_ids
+from hpacells.segment.resolution import WorkingScale
+
+
+def test_a_nucleus_belongs_to_the_cell_that_it_lies_in_most():
+    cells = np.array([[1, 1, 1, 2, 2, 2, 0, 0]] * 2, np.int32)
+    nuclei = np.array([[0, 5, 5, 5, 0, 0, 3, 3]] * 2, np.int32)
+    wanted = np.array([[0, 1, 1, 0, 0, 0, 0, 0]] * 2)
+    np.testing.assert_array_equal(match_nuclei(nuclei, cells), wanted)
+
+
+def test_two_nuclei_in_one_cell_get_its_id_and_a_tie_goes_to_the_lower_one():
+    cells = np.array([[4, 4, 4, 4, 7, 7]], np.int32)
+    nuclei = np.array([[1, 0, 2, 9, 9, 0]], np.int32)
+    np.testing.assert_array_equal(match_nuclei(nuclei, cells), [[4, 0, 4, 4, 0, 0]])
+
+
+def test_a_nucleus_mostly_outside_all_cells_is_gone():
+    cells = np.array([[1, 1, 0, 0, 0]], np.int32)
+    nuclei = np.array([[0, 1, 1, 1, 0]], np.int32)
+    assert not match_nuclei(nuclei, cells).any()
+    assert not match_nuclei(np.zeros_like(cells), cells).any()
+    assert not match_nuclei(nuclei, np.zeros_like(cells)).any()
+
+
+def test_finished_cells_are_whole_numbered_in_reading_order_and_no_debris():
+    cells = np.zeros((40, 60), np.int32)
+    cells[20:35, 30:50] = 3
+    cells[25:28, 35:38] = 0  # a hole
+    cells[5:15, 10:30] = 8
+    cells[5:7, 40:42] = 8  # a loose piece
+    cells[18, 5] = 6  # debris
+    cells[39, 0] = 9  # as small, cut by the frame
+    nuclei = np.where((cells == 3) & (np.arange(60) > 44), 3, 0).astype(np.int32)
+    fov = FieldOfView("f", np.zeros((4, 80, 120), np.uint8), 0.5, 255)
+    found, inside = finish_cells(
+        cells, nuclei, grid=WorkingScale((40, 60), 1.0), fov=fov, least_um2=4
+    )
+    assert found.shape == (80, 120)
+    assert found[20, 40] == 1
+    assert found[53, 73] == found[50, 60] == 2
+    assert not found[10:15, 80:85].any()
+    assert found[36:38, 10:12].max() == 0
+    assert set(np.unique(inside)) == {0, 2}
+
+
+def test_padding_repeats_the_edge():
+    stack = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    padded = pad_to(stack, 4, 4)
+    np.testing.assert_array_equal(
+        padded[0], [[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]
+    )
+    assert pad_to(padded, 2, 4) is padded
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        np.zeros((2, 4, 4)),
+        np.zeros((3, 9)),
+        np.full((4, 4), np.nan),
+        np.full((4, 4), -1),
+        np.full((4, 4), 70000),
+    ],
+)
+def test_what_is_no_label_image_is_refused(found):
+    with pytest.raises(ModelError, match="x: expected ids 0-65535 of at least 4 x 4 pixels"):
+        read_ids(found, (4, 4), "x")
+
+
+def test_ids_are_cropped_to_the_working_image():
+    ids = read_ids(np.eye(5, dtype=np.uint16), (3, 4), "x")
+    assert ids.dtype == np.int32
+    np.testing.assert_array_equal(ids, np.eye(3, 4))
