@@ -43,7 +43,7 @@ def test_a_pattern_is_bright_finite_and_inside_its_cell(interphase, key):
 
 ANTIBODIES = range(6)
 NUCLEAR = (
-    "nucleoplasm", "nucleoli", "nucleoli_fibrillar_center", "nuclear_speckles", "nuclear_bodies",
+    "nucleoplasm", "nucleoli_fibrillar_center", "nuclear_speckles", "nuclear_bodies",
     "nuclear_membrane",
 )  # fmt: skip
 CYTOPLASMIC = (
@@ -65,6 +65,20 @@ def test_nuclear_locations_stay_in_the_nucleus_but_for_haze(interphase, key):
         )
         assert np.median(outside) < 0.25
         assert outside.max() < 0.6
+
+
+def test_nucleoli_stand_out_from_the_haze_that_they_leave_in_the_cytoplasm(interphase):
+    for stained in interphase[:2]:
+        cell = stained.anatomy
+        inner, outer = cell.nucleoli > 0.8, cell.body & (cell.nucleus_depth_um < -1.0)
+        ratios = over_antibodies(
+            stained,
+            "nucleoli",
+            lambda image, i=inner, o=outer: mean_in(image, i) / mean_in(image, o),
+        )
+        assert np.median(ratios) > 8
+        assert 2.5 < ratios.min()
+        assert np.isfinite(ratios).all()  # a little protein is always on its way
 
 
 @pytest.mark.parametrize("key", CYTOPLASMIC)

@@ -20,6 +20,7 @@ _COARSE_UM = 0.6
 _TOUCHING = 0.5  # contact from which an edge is not free
 _DIP = np.float32(0.25)  # how much thinner a cell is where it touches another
 _LUMPS, _LUMP_UM = np.float32(0.22), 5.0  # sd of the log thickness and width of its lumps
+_LUMP_STEP_UM = 0.4
 _LUMP_STREAM = 5  # below the cell's seed; bodies and field have others
 _PLACE_STEP_UM = 0.16  # places are drawn on a grid this coarse
 BoolImage = npt.NDArray[np.bool_]
@@ -93,6 +94,8 @@ class CellAnatomy:
     @cached_property
     def free_edge_um(self) -> FloatImage:
         """Distance to the cell's free edge in µm: where it touches another cell it stays thick."""
+        if self.contact.max(initial=0.0) < _TOUCHING:
+            return self.edge_um
         bare = ~self.body & (self.contact < _TOUCHING)
         return distance_um(~bare, self.pixel_um) * self.body
 
@@ -110,24 +113,44 @@ class CellAnatomy:
     @cached_property
     def in_cytoplasm(self) -> FloatImage:
         """Body without nucleus, both with soft edges, 0-1."""
-        return smoothstep(self.free_edge_um, 0.0, 0.5) * (1 - self.in_nucleus)
+        room = smoothstep(self.free_edge_um, 0.0, 0.5)
+        room *= 1 - self.in_nucleus
+        return room
 
     @cached_property
     def height(self) -> FloatImage:
         """How thick the cell is, 0 at the thin free edge to about 1 near the nucleus; lumpy."""
-        near = np.exp(np.minimum(self.nucleus_depth_um, 0) / np.float32(self._fall_um))
+        near = self.fall_from_nucleus(self._fall_um)
         rise = smoothstep(self.free_edge_um, -0.6, 3.2)
-        rise *= 1 - _DIP * self.contact * (1 - smoothstep(self.edge_um, 0.0, 1.2))
-        rise *= np.float32(0.3) + np.float32(0.7) * near
+        if self.contact.any():
+            rise *= 1 - _DIP * self.contact * (1 - smoothstep(self.edge_um, 0.0, 1.2))
+        near *= np.float32(0.7)
+        near += np.float32(0.3)
+        rise *= near
+        rise *= self._lumps
+        return np.minimum(rise, np.float32(1.2), out=rise)
+
+    @property
+    def _lumps(self) -> FloatImage:
+        """Factor of the thickness, about 1; drawn on a coarse grid, straight in between."""
+        step = max(1, int(_LUMP_STEP_UM / self.pixel_um))
+        rows, columns = (-(-side // step) for side in self.shape)
         lumps = place_bound_noise(
-            self.shape,
-            self.pixel_um,
+            (rows, columns),
+            self.pixel_um * step,
             _LUMP_UM,
-            corner_px=self.box[:2],
+            corner_px=(self.box[0] / step, self.box[1] / step),
             rng=np.random.default_rng([*self.seed, _LUMP_STREAM]),
         )
-        rise *= np.exp(_LUMPS * lumps)
-        return np.minimum(rise, np.float32(1.2))
+        size = (columns * step, rows * step)
+        wide = cv2.resize(np.exp(_LUMPS * lumps), size, interpolation=cv2.INTER_LINEAR)
+        return wide[: self.shape[0], : self.shape[1]].astype(np.float32, copy=False)
+
+    def fall_from_nucleus(self, length_um: float) -> FloatImage:
+        """Give 1 in the nucleus, falling outside it by a factor of e per length in µm."""
+        level = np.minimum(self.nucleus_depth_um, 0)
+        level *= np.float32(1 / length_um)
+        return cv2.exp(level, dst=level).astype(np.float32, copy=False)
 
     @cached_property
     def _fall_um(self) -> float:
@@ -159,7 +182,7 @@ class CellAnatomy:
         size = tuple(max(2, round(n / factor)) for n in self.shape[::-1])
         maps = []
         for distance in (self.edge_um, self.nucleus_depth_um):
-            coarse = cv2.resize(distance, size, interpolation=cv2.INTER_AREA)
+            coarse = cv2.resize(distance, size, interpolation=cv2.INTER_LINEAR)
             coarse = cv2.GaussianBlur(coarse, (0, 0), 1.0)
             slopes = np.gradient(coarse)
             maps.append(np.stack([coarse, *slopes]).astype(np.float32))

@@ -53,14 +53,14 @@ def build_anatomies(
         boxes[number] = box
         soft = _resample(layout.cells, number, box=box, pixel_um=pixel_um)
         view = np.s_[box[0] : box[2], box[1] : box[3]]
-        wins = soft > best[view]
-        best[view][wins] = soft[wins]
-        owner[view][wins] = number
+        np.copyto(owner[view], number, where=soft > best[view])
+        np.maximum(best[view], soft, out=best[view])
     for number, box in boxes.items():
         _drop_specks(owner[box[0] : box[2], box[1] : box[3]], number, pixel_um)
     anatomies = []
+    cores = dict(enumerate(find_objects(layout.nuclei), start=1))
     for number, box in boxes.items():
-        nucleus = _resample(layout.nuclei, number, box=box, pixel_um=pixel_um) > 0.5
+        nucleus = _nucleus_within(box, cores.get(number), layout.nuclei, number, pixel_um=pixel_um)
         cut = owner[box[0] : box[2], box[1] : box[3]]
         anatomy = _dissect(
             number,
@@ -84,6 +84,27 @@ def _drop_specks(owner: npt.NDArray[np.int32], number: int, pixel_um: float) -> 
         owner[whole] = 0
     elif body is not whole:
         owner[whole & ~body] = 0
+
+
+def _nucleus_within(
+    box: Box,
+    slices: tuple[slice, slice] | None,
+    ids: npt.NDArray[np.int32],
+    number: int,
+    *,
+    pixel_um: float,
+) -> BoolImage:
+    """Bring a cell's nucleus to pixels on the cell's box; only the part around it is worked on."""
+    nucleus = np.zeros((box[2] - box[0], box[3] - box[1]), bool)
+    if slices is None:
+        return nucleus
+    near = _pixel_box(slices, pixel_um, max(box[2:]))
+    r0, c0 = max(near[0], box[0]), max(near[1], box[1])
+    r1, c1 = min(near[2], box[2]), min(near[3], box[3])
+    if r1 > r0 and c1 > c0:
+        soft = _resample(ids, number, box=(r0, c0, r1, c1), pixel_um=pixel_um)
+        nucleus[r0 - box[0] : r1 - box[0], c0 - box[1] : c1 - box[1]] = soft > 0.5
+    return nucleus
 
 
 def _pixel_box(slices: tuple[slice, slice], pixel_um: float, extent: int) -> Box:
@@ -152,9 +173,10 @@ def _dissect(
 
 def _find_contact(owner: npt.NDArray[np.int32], number: int, pixel_um: float) -> FloatImage:
     """Give 1 beside another cell, falling to 0 at 1 µm; distances on a coarse grid."""
-    others = (owner != 0) & (owner != number)
+    step = max(1, int(_COARSE_UM / pixel_um))
+    coarse = owner[::step, ::step]
+    others = (coarse != 0) & (coarse != number)
     if not others.any():
         return np.zeros(owner.shape, np.float32)
-    step = max(1, int(_COARSE_UM / pixel_um))
-    gap = distance_um(~others[::step, ::step], pixel_um * step)
+    gap = distance_um(~others, pixel_um * step)
     return from_coarse(1 - smoothstep(gap, 0.2, 1.0), step, (owner.shape[0], owner.shape[1]))

@@ -34,12 +34,13 @@ def draw_dna(cell: CellAnatomy, style: StainStyle, rng: np.random.Generator) -> 
 
 def _haze(cell: CellAnatomy, style: StainStyle, rng: np.random.Generator) -> FloatImage:
     """Draw the little light that a thick cytoplasm has beside the nucleus."""
-    outside = np.minimum(cell.nucleus_depth_um, 0)
-    near = np.exp(outside / np.float32(rng.uniform(1.5, 6.0)))
-    near += _HALO * np.exp(outside / np.float32(rng.uniform(0.4, 0.8)))
-    level = np.float32(style.dna_haze * np.exp(rng.normal(0, 0.5)))
-    result: FloatImage = level * near * cell.in_cytoplasm
-    return result
+    near = cell.fall_from_nucleus(rng.uniform(1.5, 6.0))
+    close = cell.fall_from_nucleus(rng.uniform(0.4, 0.8))
+    close *= _HALO
+    near += close
+    near *= np.float32(style.dna_haze * np.exp(rng.normal(0, 0.5)))
+    near *= cell.in_cytoplasm
+    return near
 
 
 def _condensed(
@@ -62,7 +63,8 @@ def _interphase(
     field = np.zeros(depth_um.shape, np.float32)
     for length_um, share in ((0.45, 0.09), (0.85, 0.11), (3.0, 0.06)):
         field += share * smooth_noise(depth_um.shape, cell.pixel_um, length_um, rng=rng)
-    image = np.exp(contrast * field)
+    field *= np.float32(contrast)
+    image = np.exp(field, out=field)
     image *= 1 - _holes(cell, window, contrast, rng)
     image *= 1 + _bright_clumps(cell, window, rng)
     image *= 0.85 + 0.15 * smoothstep(depth_um, 0.0, 3.0)

@@ -206,6 +206,8 @@ def _paint(
     unspecific = draw_unspecific_level(sample.locations, np.random.default_rng(antibody))
     unspecific *= _scatter(_GAIN_SPREAD, rng)
     for cell in anatomies:
+        if not cell.body[_overlap(cell.box, shape)[1]].any():
+            continue  # the frame shows nothing of it
         own = (*seed, _CELL_STREAM, cell.number, 2)
         _paint_cell(stains, cell, contents[cell.number], style, (antibody, own), unspecific)
     return stains
@@ -222,7 +224,7 @@ def _paint_cell(
     antibody, own = seeds
     stained = stain_cell(cell, style, np.random.default_rng(own))
     protein = draw_protein(stained, content.amounts, antibody=antibody, seed=own)
-    protein = protein + unspecific_staining(stained, unspecific, antibody=antibody, seed=own)
+    protein += unspecific_staining(stained, unspecific, antibody=antibody, seed=own)
     target, source = _overlap(cell.box, stains.shape[1:])
     for channel, image in (
         (Channel.MICROTUBULES, stained.microtubules),
@@ -260,7 +262,9 @@ def _cut_masks(
     pixel_um2 = config.pixel_size_um**2
     for cell in anatomies:
         target, source = _overlap(cell.box, shape)
-        body = largest_part(cell.body[source])
+        seen = cell.body[source]
+        whole = seen.shape == cell.shape  # a cell is one part until the frame cuts it
+        body = seen if whole else largest_part(seen)
         if body.sum() < smallest_px:
             continue
         nucleus = cell.nucleus[source] & body
@@ -271,7 +275,7 @@ def _cut_masks(
             SimulatedCell(
                 cell_id=number,
                 content=contents[cell.number],
-                share_inside=float(body.sum() / cell.body.sum()),
+                share_inside=1.0 if whole else float(body.sum() / cell.body.sum()),
                 phase=cell.phase,
                 area_um2=float(body.sum() * pixel_um2),
                 nucleus_um2=float(nucleus.sum() * pixel_um2),

@@ -80,8 +80,10 @@ def grow_paths(
     if count == 0:
         return []
     steps = int(min(_LONGEST_STEPS, np.ceil(lengths_um.max() / gait.step_um)))
-    factor, edge, depth = cell.steering
+    factor, maps = _what_turns(cell, gait, course)
+    rows, columns = maps.shape[:2]
     place, heading = starts.astype(float).copy(), headings.astype(float).copy()
+    sine, cosine = np.sin(heading), np.cos(heading)
     alive = np.ones(count, bool)
     ends = np.ones(count, int)
     track = np.empty((steps + 1, count, 2))
@@ -90,26 +92,46 @@ def grow_paths(
     turns = rng.normal(0.0, gait.wobble, (steps, count))
     stride = gait.step_um / cell.pixel_um
     limits = np.array(cell.shape) - 1
+    body = cell.body
     for step in range(steps):
-        coarse = np.clip((place / factor).astype(int), 0, np.array(edge.shape[1:]) - 1)
-        near = edge[:, coarse[:, 0], coarse[:, 1]]
-        inner = depth[:, coarse[:, 0], coarse[:, 1]]
-        push = gait.edge_turn * np.clip((1.6 - near[0]) / 1.6, 0, 1)
-        shove = gait.nucleus_turn * np.clip((inner[0] + 0.6) / 0.8, 0, 1)
-        down = np.sin(heading) + push * near[1] * 2 - shove * inner[1] * 2
-        right = np.cos(heading) + push * near[2] * 2 - shove * inner[2] * 2
-        heading = np.arctan2(down, right) + turns[step] + bend
+        coarse = (place / factor).astype(int)
+        down = np.minimum(np.maximum(coarse[:, 0], 0), rows - 1)
+        right = np.minimum(np.maximum(coarse[:, 1], 0), columns - 1)
+        push = maps[down, right]
+        heading = np.arctan2(sine + push[:, 0], cosine + push[:, 1])
+        heading += turns[step]
+        heading += bend
         if course is not None:
-            heading += gait.align * np.sin(2 * (course[coarse[:, 0], coarse[:, 1]] - heading))
-        place = place + stride * np.stack([np.sin(heading), np.cos(heading)], axis=1)
-        nearest = np.clip(np.rint(place).astype(int), 0, limits)
-        alive &= cell.body[nearest[:, 0], nearest[:, 1]]
+            heading += gait.align * np.sin(2 * (push[:, 2] - heading))
+        sine, cosine = np.sin(heading), np.cos(heading)
+        track[step + 1, :, 0] = place[:, 0] + stride * sine
+        track[step + 1, :, 1] = place[:, 1] + stride * cosine
+        place = track[step + 1]
+        nearest = np.minimum(np.maximum(np.rint(place).astype(int), 0), limits)
+        alive &= body[nearest[:, 0], nearest[:, 1]]
         alive &= (step + 1) * gait.step_um <= lengths_um
-        track[step + 1] = place
         ends[alive] = step + 2
         if not alive.any():
             break
     return [track[: ends[i], i] for i in range(count)]
+
+
+def _what_turns(
+    cell: CellAnatomy, gait: Gait, course: npt.NDArray[np.float32] | None
+) -> tuple[float, npt.NDArray[np.float32]]:
+    """Give, on the grid of ``cell.steering``, what is added to headings, and the course: (h, w, 3).
+
+    The first two are along rows and columns: away from the edge, away from the nucleus.
+    """
+    factor, edge, depth = cell.steering
+    maps = np.zeros((*edge.shape[1:], 3), np.float32)
+    push = 2 * gait.edge_turn * np.clip((1.6 - edge[0]) / 1.6, 0, 1)
+    shove = 2 * gait.nucleus_turn * np.clip((depth[0] + 0.6) / 0.8, 0, 1)
+    maps[..., 0] = push * edge[1] - shove * depth[1]
+    maps[..., 1] = push * edge[2] - shove * depth[2]
+    if course is not None:
+        maps[..., 2] = course
+    return factor, maps
 
 
 def draw_filaments(
@@ -125,4 +147,5 @@ def draw_filaments(
     image = draw_strokes(
         cell.shape, paths, levels=levels, width_um=width_um, pixel_um=cell.pixel_um
     )
-    return image * cell.body
+    image *= cell.body
+    return image

@@ -114,7 +114,7 @@ def _grow_nucleoli(
     """Place nucleoli where they fit; the level is above 0 inside them, in µm."""
     depth = distance_um(np.pad(within, 1), grid_um)[1:-1, 1:-1]
     count = 1 + int(rng.poisson(1.9))
-    sizes = rng.dirichlet(np.full(count, 3.0)) * rng.uniform(0.05, 0.13) * area_um2
+    sizes = rng.dirichlet(np.full(count, 3.0)) * rng.uniform(0.04, 0.12) * area_um2
     down_um, right_um = (
         axis * np.float32(grid_um) for axis in np.ogrid[: within.shape[0], : within.shape[1]]
     )
@@ -125,7 +125,8 @@ def _grow_nucleoli(
         places = np.flatnonzero((depth > radius + 0.3) & (level < -0.6 * radius))
         if places.size == 0:
             continue
-        place = np.unravel_index(places[int(rng.integers(places.size))], within.shape)
+        inner = np.square(depth.ravel()[places].astype(np.float64))  # seldom at the rim
+        place = np.unravel_index(rng.choice(places, p=inner / inner.sum()), within.shape)
         stretch, turn = float(rng.uniform(1.0, 1.5)), float(rng.uniform(0, np.pi))
         down, right = down_um - place[0] * grid_um, right_um - place[1] * grid_um
         main = down * np.sin(turn) + right * np.cos(turn)

@@ -83,11 +83,12 @@ class Outline:
         root = np.float32(np.sqrt(self.stretch))
         distance, angle = cv2.cartToPolar(along / root, side * root)
         place = (angle + np.float32(np.pi)) * np.float32(N_ANGLES / (2 * np.pi))
-        low = place.astype(np.int32)
-        part = place - low
-        ring = np.append(self.radius_um, self.radius_um[:2]).astype(np.float32)
-        low %= N_ANGLES
-        radius: FloatImage = ring[low] * (1 - part) + ring[low + 1] * part
+        low = place.astype(np.int32)  # up to one and a half rounds
+        place -= low
+        ring = np.resize(self.radius_um, 2 * N_ANGLES + 1).astype(np.float32)
+        radius: FloatImage = np.diff(ring)[low]
+        radius *= place
+        radius += ring[low]
         return distance / radius, radius
 
     def radius_toward(self, turn: float) -> float:

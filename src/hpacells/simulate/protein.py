@@ -38,7 +38,7 @@ _DIFFUSE = frozenset(
     LOCATION_KEYS.index(key) for key in ("nucleoplasm", "endoplasmic_reticulum", "cytosol")
 )
 _DIFFUSE_UNDER_DETAIL = 0.5
-_UNSPECIFIC = (0.03, 0.36)
+_UNSPECIFIC = (0.02, 0.36)
 _UNSPECIFIC_ALONE = (0.1, 0.5)
 _SIGNAL_GRAIN, _UNSPECIFIC_GRAIN = 0.85, 1.4
 _GRAIN_STREAM, _UNSPECIFIC_STREAM = 101, 102  # seeds below are class ids
@@ -156,7 +156,7 @@ def draw_unspecific_level(locations: Sequence[int], rng: np.random.Generator) ->
     Returns
     -------
     float
-        Log-uniform 0.03-0.36, for a Negative sample 0.1-0.5: from none to seen to as bright as a
+        Log-uniform 0.02-0.36, for a Negative sample 0.1-0.5: from none to seen to as bright as a
         faint structure.
     """
     limits = _UNSPECIFIC_ALONE if tuple(locations) == (NEGATIVE,) else _UNSPECIFIC

@@ -12,6 +12,7 @@ from hpacells.simulate.texture import (
     blur_um,
     compress,
     draw_spots,
+    mean_within,
     pick_places,
     polygon_walls,
     smooth_noise,
@@ -30,7 +31,7 @@ def draw_er(
 ) -> FloatImage:
     """Draw the ER, ``(h, w)`` float32, bright about 1; it follows ``tubules`` a little."""
     fall = style.er_fall * np.exp(rng.normal(0, 0.25)) * np.sqrt(cell.cytoplasm_um2 + 1)
-    near = np.exp(np.minimum(cell.nucleus_depth_um, 0) / np.float32(fall))
+    near = cell.fall_from_nucleus(float(fall))
     if cell.mitotic:
         near = np.full(cell.shape, 0.8, np.float32)
     texture = _grain(cell, style.er_contrast, near, rng)
@@ -82,7 +83,8 @@ def _grain(
     """Draw skewed graininess of mean about 1; sheets at the nucleus are the smoother part."""
     field = np.zeros(cell.shape, np.float32)
     for length_um, share in ((0.2, 0.9), (0.5, 0.34), (1.1, 0.3), (2.4, 0.22)):
-        field += share * smooth_noise(cell.shape, cell.pixel_um, length_um, rng=rng)
+        noise = smooth_noise(cell.shape, cell.pixel_um, length_um, rng=rng)
+        cv2.scaleAdd(noise, share, field, dst=field)
     field *= np.float32(contrast) * (1.2 - 0.35 * near)
     field += 0.33 * smooth_noise(cell.shape, cell.pixel_um, 3.5, rng=rng)
     np.minimum(field, np.float32(2.2), out=field)
@@ -104,7 +106,7 @@ def _network_over_sheets(
     if step > 1:
         wide = cv2.resize(walls, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
         walls = wide[: cell.shape[0], : cell.shape[1]].astype(np.float32, copy=False)
-    level = max(float(walls[cell.body].mean()), 1e-3)
+    level = max(mean_within(walls, cell.body), 1e-3)
     share = np.clip(style.er_network * (1.6 - 0.9 * near), 0.0, 0.95)
     result: FloatImage = share * (np.minimum(walls / np.float32(level), 4.0) - 1)
     return result

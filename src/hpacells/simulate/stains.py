@@ -47,6 +47,6 @@ def stain_cell(cell: CellAnatomy, style: StainStyle, rng: np.random.Generator) -
         tubules = draw_microtubules(cell, style, rng)
     er = draw_er(cell, style, tubules, rng)
     dna = draw_dna(cell, style, rng)
-    parts = (tubules, er, dna)
-    lit = [np.float32(level) * part for level, part in zip(bright[[0, 2, 1]], parts, strict=True)]
-    return StainedCell(cell, *lit)
+    for stain, level in ((tubules, bright[0]), (er, bright[2]), (dna, bright[1])):
+        np.multiply(stain, np.float32(level), out=stain)
+    return StainedCell(cell, tubules, er, dna)

@@ -11,6 +11,7 @@ from hpacells.simulate.texture import (
     FloatImage,
     blur_um,
     compress,
+    mean_within,
     pick_places,
     smooth_noise,
     smoothstep,
@@ -41,20 +42,28 @@ def draw_microtubules(cell: CellAnatomy, style: StainStyle, rng: np.random.Gener
         lines += rng.uniform(0.7, 1.6) * draw_filaments(cell, bundles, width_um=0.2, rng=rng)
     crowd = blur_um(lines, 1.0, cell.pixel_um)
     beads = smooth_noise(cell.shape, cell.pixel_um, _BEAD_UM, rng=rng)
-    lines *= np.exp(np.float32(style.tubule_beading) * beads)
+    beads *= np.float32(style.tubule_beading)
+    lines *= np.exp(beads, out=beads)
     haze = float(style.tubule_haze * np.exp(rng.normal(0, 0.4)))
     uneven = np.exp(0.25 * smooth_noise(cell.shape, cell.pixel_um, 5.0, rng=rng))
-    image = (lines + rng.uniform(0.0, 0.15) * crowd) * uneven
-    mean = float(crowd[cell.body].mean()) if cell.body.any() else 0.0
+    image = cv2.scaleAdd(crowd, rng.uniform(0.0, 0.15), lines).astype(np.float32, copy=False)
+    image *= uneven
+    mean = mean_within(crowd, cell.body)
     veil = np.exp(0.2 * smooth_noise(cell.shape, cell.pixel_um, 0.6, rng=rng))
     inside = smoothstep(cell.nucleus_depth_um, -0.3, _FADE_UM)
     veil *= 1 - 0.55 * inside
-    image += np.float32(haze * mean) * (0.05 + 1.95 * cell.height) * veil
+    veil *= 0.05 + 1.95 * cell.height
+    cv2.scaleAdd(veil, haze * mean, image, dst=image)
     dim = _brightness(cell, rng)
     over_nucleus = 1 - (1 - passing) * inside
-    image += inside * (0.12 * mean + (0.1 + 0.16 * passing) * blur_um(lines, 2.5, cell.pixel_um))
-    image *= dim * over_nucleus * cell.body
-    image = to_unit(np.maximum(image, 0).astype(np.float32), 95)
+    above = blur_um(lines, 2.5, cell.pixel_um)
+    above *= np.float32(0.1 + 0.16 * passing)
+    above += np.float32(0.12 * mean)
+    above *= inside
+    image += above
+    for share in (dim, over_nucleus, cell.body):
+        image *= share
+    image = to_unit(np.maximum(image, np.float32(0)).astype(np.float32, copy=False), 95)
     deep = image * (0.65 + 0.35 * np.sqrt(image))
     return compress(deep.astype(np.float32, copy=False), 0.45)
 
@@ -74,14 +83,23 @@ def _at_two_depths(
 def _brightness(cell: CellAnatomy, rng: np.random.Generator) -> FloatImage:
     """Say how bright filaments are: soon full at the rim, falling slowly away from the nucleus."""
     fall_um = np.float32(rng.uniform(0.35, 0.9) * np.sqrt(cell.cytoplasm_um2 + 1))
-    near = np.exp(np.minimum(cell.nucleus_depth_um, 0) / fall_um)
+    near = cell.fall_from_nucleus(float(fall_um))
     floor = np.float32(rng.uniform(0.15, 0.65))
     share = np.float32(rng.uniform(0.2, 0.8))
-    level = (floor + (1 - floor) * near) * (1 - share + share * cell.height)
-    beside = np.exp(-np.abs(cell.nucleus_depth_um + np.float32(0.6)) / np.float32(1.2))
-    level *= 1 + np.float32(rng.uniform(0.0, 0.5)) * beside
-    result: FloatImage = level * smoothstep(cell.free_edge_um, -0.2, 1.1)
-    return result
+    near *= 1 - floor
+    near += floor
+    thick = share * cell.height
+    thick += 1 - share
+    near *= thick
+    beside = cell.nucleus_depth_um + np.float32(0.6)
+    np.abs(beside, out=beside)
+    beside *= np.float32(-1 / 1.2)
+    cv2.exp(beside, dst=beside)
+    beside *= np.float32(rng.uniform(0.0, 0.5))
+    beside += np.float32(1)
+    near *= beside
+    near *= smoothstep(cell.free_edge_um, -0.2, 1.1)
+    return near
 
 
 def _common_course(cell: CellAnatomy, rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -91,19 +109,30 @@ def _common_course(cell: CellAnatomy, rng: np.random.Generator) -> npt.NDArray[n
     along the edge and around the nucleus where these are near, and a waviness of the cell's own.
     """
     factor, edge, depth = cell.steering
-    rows, columns = np.indices(edge.shape[1:], dtype=np.float32)
-    away = np.arctan2(
-        rows - np.float32(cell.centrosome[0] / factor),
-        columns - np.float32(cell.centrosome[1] / factor),
+    shape = (edge.shape[1], edge.shape[2])
+    rows, columns = np.indices(shape, dtype=np.float32)
+    rows = rows - np.float32(cell.centrosome[0] / factor)
+    columns = columns - np.float32(cell.centrosome[1] / factor)
+    along = rng.uniform(0.2, 0.8) * np.array(
+        [np.cos(2 * cell.direction), np.sin(2 * cell.direction)], np.float32
     )
-    total = rng.uniform(0.2, 0.8) * np.exp(2j * cell.direction) * np.ones_like(away)
-    total += rng.uniform(0.2, 1.0) * np.exp(2j * away)
+    total = np.float32(rng.uniform(0.2, 1.0)) * _doubled(columns, rows)
+    total += along[:, None, None]
     for (level, down, right), reach_um in ((edge, 2.5), (depth, 1.5)):
-        tangent = np.arctan2(right, -down)
-        total += 1.6 * np.exp(-np.abs(level) / np.float32(reach_um)) * np.exp(2j * tangent)
-    waves = [smooth_noise(away.shape, cell.pixel_um * factor, _WAVE_UM, rng=rng) for _ in range(2)]
-    total += rng.uniform(0.3, 0.8) * (waves[0] + 1j * waves[1])
-    return (0.5 * np.angle(total)).astype(np.float32)
+        near = np.float32(1.6) * np.exp(np.abs(level) * np.float32(-1 / reach_um))
+        total += near * _doubled(-down, right)
+    waves = [smooth_noise(shape, cell.pixel_um * factor, _WAVE_UM, rng=rng) for _ in range(2)]
+    total += np.float32(rng.uniform(0.3, 0.8)) * np.stack(waves)
+    course: FloatImage = np.float32(0.5) * np.arctan2(total[1], total[0])
+    return course
+
+
+def _doubled(cosine: FloatImage, sine: FloatImage) -> FloatImage:
+    """Give cosine and sine, stacked, of twice the angle of vectors of any length but 0."""
+    squared = np.square(cosine), np.square(sine)
+    length = squared[0] + squared[1] + np.float32(1e-12)
+    double = np.stack([squared[0] - squared[1], 2 * cosine * sine]) / length
+    return double.astype(np.float32, copy=False)
 
 
 def _network(

@@ -81,10 +81,15 @@ def even_substance(
     steep
         How much faster than the cell's height the rest falls off: 0 as fast, 1 as its cube.
     """
-    thick = np.float32(flat) * smoothstep(cell.free_edge_um, -0.3, rise_um)
-    height = cell.height
-    fall = np.float32(1 - steep) + np.float32(steep) * np.square(np.minimum(height, 1))
-    result: FloatImage = (thick + np.float32(1 - flat) * height * fall) * cell.body
+    fall = np.minimum(cell.height, np.float32(1))
+    fall *= fall
+    fall *= np.float32(steep * (1 - flat))
+    fall += np.float32((1 - steep) * (1 - flat))
+    fall *= cell.height
+    result: FloatImage = smoothstep(cell.free_edge_um, -0.3, rise_um)
+    result *= np.float32(flat)
+    result += fall
+    result *= cell.body
     return result
 
 

@@ -57,7 +57,7 @@ class Pattern:
 _BY_KEY: dict[str, Pattern] = {
     "nucleoplasm": Pattern(nucleoplasm.draw, 0.75, grain=0.7),
     "nuclear_membrane": Pattern(nuclear_membrane.draw, 0.95),
-    "nucleoli": Pattern(nucleoli.draw, 0.95),
+    "nucleoli": Pattern(nucleoli.draw, 0.85, grain=0.8),
     "nucleoli_fibrillar_center": Pattern(nucleoli_fibrillar_center.draw, 1.25),
     "nuclear_speckles": Pattern(nuclear_speckles.draw, 0.95),
     "nuclear_bodies": Pattern(nuclear_bodies.draw, 1.15),
@@ -69,9 +69,9 @@ _BY_KEY: dict[str, Pattern] = {
     "mitotic_spindle": Pattern(mitotic_spindle.draw, 1.0),
     "centrosome": Pattern(centrosome.draw, 1.25),
     "plasma_membrane": Pattern(plasma_membrane.draw, 0.9, grain=1.0),
-    "mitochondria": Pattern(mitochondria.draw, 0.85, grain=0.9),
+    "mitochondria": Pattern(mitochondria.draw, 0.7, grain=1.2),
     "aggresome": Pattern(aggresome.draw, 1.1),
-    "cytosol": Pattern(cytosol.draw, 0.6, grain=1.0),
+    "cytosol": Pattern(cytosol.draw, 0.65, grain=1.0),
     "vesicles": Pattern(vesicles.draw, 0.9),
 }
 
