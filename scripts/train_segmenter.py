@@ -31,8 +31,8 @@ def main() -> int:
     """Simulate, prepare, train, install."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "segmenter")
-    parser.add_argument("--fields", type=int, default=800)
-    parser.add_argument("--data-seed", type=int, default=5000, help="below 900,000")
+    parser.add_argument("--fields", type=int, default=1000)
+    parser.add_argument("--data-seed", type=int, default=6000, help="below 900,000")
     parser.add_argument("--steps", type=int, default=SegmentTrainConfig().steps)
     parser.add_argument("--batch", type=int, default=SegmentTrainConfig().batch)
     parser.add_argument("--seed", type=int, default=0, help="of the training")
@@ -62,7 +62,7 @@ def _train(options: argparse.Namespace) -> SegmenterSpec:
         command = [
             Path(sys.executable).with_name("hpacells"), "simulate", data,
             "--fields", options.fields, "--seed", options.data_seed,
-            "--size", 1024, "--pixel-size-um", 0.16, "--workers", options.workers,
+            "--size", 768, "--pixel-size-um", 0.16, "--workers", options.workers,
         ]  # fmt: skip
         print("$", *command, flush=True)
         subprocess.run([str(word) for word in command], check=True)
