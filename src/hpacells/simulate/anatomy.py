@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hpacells.simulate.texture import FloatImage, pick_places, place_bound_noise, smoothstep
+from hpacells.simulate.marks import pick_places
+from hpacells.simulate.texture import FloatImage, place_bound_noise, smoothstep
 
 __all__ = ["BoolImage", "CellAnatomy", "distance_um"]
 

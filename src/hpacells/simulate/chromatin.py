@@ -6,15 +6,9 @@ All of it is drawn in the window around the nucleus; the stain is dark elsewhere
 import numpy as np
 
 from hpacells.simulate.anatomy import CellAnatomy
+from hpacells.simulate.marks import draw_spots, pick_places
 from hpacells.simulate.stain_style import StainStyle
-from hpacells.simulate.texture import (
-    FloatImage,
-    blur_um,
-    draw_spots,
-    pick_places,
-    smooth_noise,
-    smoothstep,
-)
+from hpacells.simulate.texture import FloatImage, blur_um, smooth_noise, smoothstep
 
 __all__ = ["draw_dna", "nucleus_window"]
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from hpacells.core.channels import CHANNELS, Channel
 from hpacells.simulate.anatomy import BoolImage
-from hpacells.simulate.texture import FloatImage, blur_um, draw_spots, draw_strokes, smooth_noise
+from hpacells.simulate.marks import draw_spots, draw_strokes
+from hpacells.simulate.texture import FloatImage, blur_um, smooth_noise
 
 __all__ = ["add_debris"]
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hpacells.simulate.anatomy import CellAnatomy
-from hpacells.simulate.texture import FloatImage, draw_strokes
+from hpacells.simulate.marks import draw_strokes
+from hpacells.simulate.texture import FloatImage
 
 __all__ = ["Gait", "draw_filaments", "grow_paths"]
 

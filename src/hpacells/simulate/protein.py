@@ -11,6 +11,7 @@ import numpy as np
 
 from hpacells.core.locations import LOCATION_KEYS, NEGATIVE
 from hpacells.simulate.anatomy import CellAnatomy
+from hpacells.simulate.marks import draw_spots
 from hpacells.simulate.patterns.ground import (
     along_tubules,
     draw_grain,
@@ -21,7 +22,7 @@ from hpacells.simulate.patterns.ground import (
 )
 from hpacells.simulate.patterns.registry import PATTERNS
 from hpacells.simulate.stains import StainedCell
-from hpacells.simulate.texture import FloatImage, draw_spots, smooth_noise
+from hpacells.simulate.texture import FloatImage, smooth_noise
 
 __all__ = [
     "draw_amounts",

@@ -6,14 +6,13 @@ import numpy.typing as npt
 
 from hpacells.simulate.anatomy import CellAnatomy
 from hpacells.simulate.chromatin import nucleus_window
+from hpacells.simulate.marks import draw_spots, pick_places
 from hpacells.simulate.stain_style import StainStyle
 from hpacells.simulate.texture import (
     FloatImage,
     blur_um,
     compress,
-    draw_spots,
     mean_within,
-    pick_places,
     polygon_walls,
     smooth_noise,
     smoothstep,

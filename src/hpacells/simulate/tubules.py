@@ -6,13 +6,13 @@ import numpy.typing as npt
 
 from hpacells.simulate.anatomy import CellAnatomy
 from hpacells.simulate.filaments import Gait, draw_filaments, grow_paths
+from hpacells.simulate.marks import pick_places
 from hpacells.simulate.stain_style import StainStyle
 from hpacells.simulate.texture import (
     FloatImage,
     blur_um,
     compress,
     mean_within,
-    pick_places,
     smooth_noise,
     smoothstep,
     to_unit,

@@ -7,9 +7,10 @@ with or without the centre. The rest of the protein is often a haze in the cytos
 
 import numpy as np
 
+from hpacells.simulate.marks import draw_spots
 from hpacells.simulate.patterns.ground import even_substance
 from hpacells.simulate.stains import StainedCell
-from hpacells.simulate.texture import FloatImage, draw_spots
+from hpacells.simulate.texture import FloatImage
 
 __all__ = ["draw"]
 

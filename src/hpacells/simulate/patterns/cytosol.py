@@ -8,6 +8,7 @@ belongs to the antibody, with some scatter between cells.
 
 import numpy as np
 
+from hpacells.simulate.marks import draw_spots
 from hpacells.simulate.patterns.ground import (
     along_tubules,
     draw_tubule_share,
@@ -15,7 +16,7 @@ from hpacells.simulate.patterns.ground import (
     thickness,
 )
 from hpacells.simulate.stains import StainedCell
-from hpacells.simulate.texture import FloatImage, draw_spots, smooth_noise
+from hpacells.simulate.texture import FloatImage, smooth_noise
 
 __all__ = ["draw"]
 

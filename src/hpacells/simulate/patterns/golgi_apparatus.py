@@ -8,9 +8,10 @@ are scattered through the cytoplasm and some of the protein is still in the ER.
 import numpy as np
 
 from hpacells.simulate.filaments import Gait, draw_filaments, grow_paths
+from hpacells.simulate.marks import draw_spots
 from hpacells.simulate.patterns.ground import distance_from_um
 from hpacells.simulate.stains import StainedCell
-from hpacells.simulate.texture import FloatImage, blur_um, draw_spots, to_unit
+from hpacells.simulate.texture import FloatImage, blur_um, to_unit
 
 __all__ = ["draw"]
 

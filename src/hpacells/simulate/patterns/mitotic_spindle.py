@@ -7,9 +7,10 @@ divide show nothing.
 
 import numpy as np
 
+from hpacells.simulate.marks import draw_spots
 from hpacells.simulate.patterns.ground import even_substance
 from hpacells.simulate.stains import StainedCell
-from hpacells.simulate.texture import FloatImage, draw_spots, to_unit
+from hpacells.simulate.texture import FloatImage, to_unit
 from hpacells.simulate.tubules import spindle_fibres
 
 __all__ = ["draw"]

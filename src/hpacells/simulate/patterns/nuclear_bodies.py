@@ -6,8 +6,9 @@ Number and size go with the kind of body: few and large (0.8 µm) or many and ti
 
 import numpy as np
 
+from hpacells.simulate.marks import draw_spots
 from hpacells.simulate.stains import StainedCell
-from hpacells.simulate.texture import FloatImage, draw_spots, smooth_noise, smoothstep
+from hpacells.simulate.texture import FloatImage, smooth_noise, smoothstep
 
 __all__ = ["draw"]
 

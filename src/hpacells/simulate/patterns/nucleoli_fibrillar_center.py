@@ -7,8 +7,9 @@ the antibody; large nucleoli have more.
 
 import numpy as np
 
+from hpacells.simulate.marks import draw_spots
 from hpacells.simulate.stains import StainedCell
-from hpacells.simulate.texture import FloatImage, draw_spots
+from hpacells.simulate.texture import FloatImage
 
 __all__ = ["draw"]
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpacells.simulate.marks import draw_spots
 from hpacells.simulate.patterns.ground import even_substance
 from hpacells.simulate.stains import StainedCell
-from hpacells.simulate.texture import FloatImage, draw_spots
+from hpacells.simulate.texture import FloatImage
 
 __all__ = ["draw"]
 
