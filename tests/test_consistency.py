@@ -90,6 +90,7 @@ sys.exit(str(loaded) if loaded else 0)
         (["nonsense"], "No such command"),
         (["run", "--nonsense"], "No such option"),
         (["run"], "Missing argument"),
+        (["run", "a", "b", "--border", "x"], "'--border': 'x' is not one of 'keep', 'flag'"),
     ],
 )
 def test_a_misused_command_line_exits_2_and_says_where_help_is(arguments, told, capsys):

@@ -92,7 +92,8 @@ def test_weights_of_a_segmenter_come_and_go(shipped, published):
     assert output.index("CC-BY-NC-4.0. Not for sale.") < output.index("fetching")
     assert published.read_bytes() == b"weights"
     assert "fetched   yes" in RUNNER.invoke(app, ["list", "cellpose"]).output
-    assert "cellpose: a.pt are whole" in RUNNER.invoke(app, ["verify"]).output
+    verified = RUNNER.invoke(app, ["verify"]).output
+    assert "a.pt agrees with the sha256 known from its publisher" in verified
     published.write_bytes(b"damaged")
     assert "expected sha256" in str(RUNNER.invoke(app, ["verify", "cellpose"]).exception)
     assert "1 file(s) removed" in RUNNER.invoke(app, ["remove", "cellpose"]).output

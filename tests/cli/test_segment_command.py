@@ -54,6 +54,15 @@ def test_failed_field_is_listed_and_exits_1(images, tmp_path, capsys):
     assert "1 field:" in captured.out
 
 
+def test_where_every_field_failed_there_is_no_next_step(images, tmp_path, capsys):
+    for fov_id in "ab":
+        (images / f"{fov_id}_blue.png").unlink()
+    assert run_main(["segment", images, tmp_path / "out", *OPTIONS]) == 1
+    captured = capsys.readouterr()
+    assert "0 fields:" in captured.out
+    assert "Next" not in captured.out
+
+
 def test_a_blank_field_is_warned_of_and_exits_0(images, tmp_path, capsys):
     cv2.imwrite(str(images / "b_yellow.png"), np.zeros((150, 200), np.uint8))
     assert run_main(["segment", images, tmp_path / "out", *OPTIONS, "--border", "flag"]) == 0

@@ -69,7 +69,7 @@ def test_fetched_once_and_the_licence_is_told_before(cache):
 
 def test_another_file_is_refused_and_not_kept(cache):
     weights, open_url, _ = make(b"something else")
-    with pytest.raises(ModelError, match=f"expected sha256 {SHA256}, got .* was not kept"):
+    with pytest.raises(ModelError, match=f"expected sha256 {SHA256} .*, got .* was not kept"):
         install_weights(weights, tell=str, open_url=open_url)
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 
@@ -103,6 +103,29 @@ def test_without_a_published_checksum_the_first_sight_counts(cache):
         verify_weights(weights)
 
 
+def test_the_first_sight_outlives_a_file_deleted_by_hand_but_not_its_removal(cache):
+    weights, open_url, _ = make(sha256=None)
+    _, open_other, _ = make(b"another version", sha256=None)
+    path = install_weights(weights, tell=str, open_url=open_url)["a.pt"]
+    path.unlink()
+    with pytest.raises(ModelError, match=f"expected sha256 {SHA256} .*was not kept"):
+        install_weights(weights, tell=str, open_url=open_other)
+    assert not path.exists()
+    remove_weights(weights)
+    assert install_weights(weights, tell=str, open_url=open_other)
+
+
+def test_what_a_file_is_checked_against_is_said_as_it_is(caplog):
+    published, unknown = make()[0].files[0], make(sha256=None)[0].files[0]
+    found = PublishedFile("a.pt", "https://example.org/a", SHA256, sha256_source="others")
+    assert published.checked_against == "the sha256 known from its publisher"
+    assert found.checked_against == "the sha256 known from others"
+    assert "first sight" in unknown.checked_against
+    weights, open_url, _ = make(sha256=None)
+    install_weights(weights, open_url=open_url)
+    assert unknown.checked_against in caplog.text
+
+
 def test_by_hand_without_a_published_checksum_is_noted_too(cache):
     weights, _, _ = make(sha256=None)
     (cache / "w").mkdir(parents=True)
@@ -128,7 +151,9 @@ def test_an_archive_that_is_none_or_lacks_the_member_is_refused(cache, content):
 
 def test_missing_weights_do_not_verify_and_removed_ones_are_gone():
     weights, open_url, _ = make(sha256=None)
-    with pytest.raises(ModelError, match="there is no such file"):
+    with pytest.raises(
+        ModelError, match=r"no such file\. Fetch it with 'hpacells models install w'"
+    ):
         verify_weights(weights)
     install_weights(weights, tell=str, open_url=open_url)
     assert remove_weights(weights) == 1

@@ -14,13 +14,14 @@ CONFIG = QualityConfig()
 
 
 def draw(pixel_um=0.1, *, blur_um=0.0, gain=1.0, bits=8):
-    """Two cells of random filaments; the second one is blurred. (300 x 400) pixels at 0.1 µm."""
+    """Two cells of the same random filaments, the second blurred; (300, 400) pixels at 0.1 µm."""
     rng = np.random.default_rng(4)
     plane = np.zeros((600, 800), np.float32)
     for _ in range(700):
         start = rng.integers(0, (800, 600))
         stop = start + rng.integers(-120, 121, 2)
         cv2.line(plane, start.tolist(), stop.tolist(), 90.0, 4)
+    plane[:, 400:] = plane[:, :400]  # two draws of so few filaments differ by a fifth
     plane = cv2.GaussianBlur(plane, (0, 0), 3)
     if blur_um:
         plane[:, 400:] = cv2.GaussianBlur(plane, (0, 0), blur_um / 0.05)[:, 400:]
@@ -41,9 +42,10 @@ def test_blur_is_what_lowers_it():
     sharp = measure_sharpness(*draw(), CONFIG)
     values = {um: measure_sharpness(*draw(blur_um=um), CONFIG) for um in (0.8, 1.2, 1.6)}
     assert sharp[[2, 4]].min() > 0.5
-    assert 0.9 < sharp[2] / sharp[4] < 1.1
+    assert sharp[2] == pytest.approx(sharp[4], rel=0.05)
     assert sharp[4] > values[0.8][4] > CONFIG.min_sharpness > values[1.2][4] > values[1.6][4]
-    assert values[0.8][2] == pytest.approx(sharp[2])
+    # the coarse band reaches a little over from the blurred side
+    assert [found[2] for found in values.values()] == pytest.approx([sharp[2]] * 3, rel=0.02)
 
 
 @pytest.mark.parametrize("changed", [{"gain": 0.4}, {"bits": 16}, {"pixel_um": 0.2}])

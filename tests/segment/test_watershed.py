@@ -1,5 +1,7 @@
 """The watershed segmenter on drawn fields: invariants, invariances, degenerate fields."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from hpacells.core.channels import Channel
 from hpacells.core.fov import FieldOfView
 from hpacells.segment.config import SegmentConfig
+from hpacells.segment.measure import measure_cells
 from hpacells.segment.watershed import WatershedSegmenter
 
 SEGMENT = WatershedSegmenter()
@@ -171,6 +174,42 @@ def test_constant_field_has_no_cells(grey, shape):
     masks = SEGMENT(fov)
     assert masks.cells.shape == shape
     assert len(masks.cell_ids) == 0
+
+
+@pytest.mark.parametrize("shape", [(20_000, 90), (90, 20_000)])
+def test_a_side_of_20000_pixels_has_cells_from_end_to_end(shape):
+    places = [(4, 4, *ROUND), (5990, 20, *ROUND)]
+    fov = make_field((6000, 27), places, pixel_um=0.3)
+    if shape[0] == 90:
+        fov = replace(fov, pixels=np.ascontiguousarray(fov.pixels.transpose(0, 2, 1)))
+    assert (fov.height, fov.width) == shape
+    masks = SEGMENT(fov)
+    assert len(masks.cell_ids) == 2
+    assert measure_cells(fov, masks).table["touches_border"].to_pylist() == [True, True]
+
+
+@pytest.mark.parametrize("side_um", [110, 400])
+def test_a_lone_cell_is_found_however_large_the_field(side_um):
+    """Nuclei on less than 0.5 % of a field were once taken for background."""
+    fov = make_field((side_um, side_um + 30), [(40, 60, *ROUND)])
+    masks = SEGMENT(fov)
+    assert masks.cell_ids.tolist() == [1]
+    assert overlap(masks.nuclei, masks.nuclei.shape, 40, 60, ROUND[0]) > 0.85
+    assert overlap(masks.cells, masks.cells.shape, 40, 60, ROUND[1]) > 0.8
+
+
+def test_a_bright_speck_hides_no_nuclei():
+    fov = make_field(
+        (330, 360),
+        [
+            (row, column, (7, 7), (14, 14), 0.12)
+            for row in (40, 150, 260)
+            for column in (50, 170, 290)
+        ],
+    )
+    speck = ellipse((fov.height, fov.width), 300, 300, (12, 12))
+    fov.pixels[Channel.NUCLEUS.position][speck] = 255
+    assert len(SEGMENT(fov).cell_ids) in {9, 10}
 
 
 def test_noise_alone_gives_no_cells():

@@ -136,6 +136,7 @@ def _explain(error: typer.TyperException) -> str:
     describe = getattr(error, "format_message", None)
     context = getattr(error, "ctx", None)
     message = (describe() if describe else str(error)).rstrip(".")
+    message = message.replace("Value error, ", "")  # typer's own check of a choice says so
     return f"{message}. See '{context.command_path} --help'." if context else message
 
 

@@ -34,15 +34,18 @@ def models(
 
     Every listed model's files were found whole. install fetches the weights of a published
     segmenter (atlas, cellpose, instanseg) once into the cache folder, after showing their licence;
-    remove deletes them there.
+    remove deletes them there. What a file is checked against is said: where no sha256 of the
+    published file is known, that of its first sight.
 
     Example: hpacells models verify nfnet-sim
+
+    Example: hpacells models install instanseg
     """
     if action in ("install", "remove"):
         weights = _published(action, name)
         if action == "install":
-            paths = install_weights(weights, tell=typer.echo)
-            typer.echo(f"{weights.name}: {', '.join(map(str, paths.values()))} are whole.")
+            install_weights(weights, tell=typer.echo)
+            _tell_checked(weights)
         else:
             typer.echo(f"{weights.name}: {remove_weights(weights)} file(s) removed.")
     elif action == "verify":
@@ -75,7 +78,13 @@ def _verify(name: str | None) -> None:
 
 
 def _verify_weights(weights: PublishedWeights) -> None:
-    typer.echo(f"{weights.name}: {', '.join(verify_weights(weights))} are whole.")
+    verify_weights(weights)
+    _tell_checked(weights)
+
+
+def _tell_checked(weights: PublishedWeights) -> None:
+    for file in weights.files:
+        typer.echo(f"{weights.name}: {weights.path(file)} agrees with {file.checked_against}.")
 
 
 def _list(name: str | None) -> None:
@@ -99,6 +108,7 @@ def _tell_weights(weights: PublishedWeights) -> None:
     fetched = "no, 'install' fetches them" if missing_files(weights) else "yes"
     typer.echo(f"{weights.name}: {weights.title}")
     typer.echo(f"  fetched   {fetched}")
+    typer.echo(f"  checked   {'; '.join(sorted({f.checked_against for f in weights.files}))}")
     typer.echo(f"  licence   {weights.licence}")
 
 

@@ -36,8 +36,7 @@ def segment(
 
     OUT gets masks/<fov_id>_cells.png and _nuclei.png (16-bit ids; a nucleus has its cell's id),
     cells.parquet (one row per cell, without scores) and fields.parquet, both with quality flags
-    (qc_...). Asked again, fields that
-    are done are passed over and failed ones are tried again.
+    (qc_...). Asked again, fields that are done are passed over and failed ones are tried again.
 
     Example: hpacells segment images/ segmented/ --workers 2
     """
@@ -60,7 +59,8 @@ def segment(
         f"{_count(summary.n_done)}{kept}: {summary.n_ok} cells, {summary.n_border} more cut by the "
         f"frame, {summary.n_rejected} rejected. Masks and cells.parquet are in {out}."
     )
-    typer.echo(f"Next: hpacells crop {images} {out / 'masks'} CROPS --model MODEL")
+    if summary.n_done:
+        typer.echo(f"Next: hpacells crop {images} {out / 'masks'} CROPS --model MODEL")
     if summary.failed:
         typer.echo(f"{_count(len(summary.failed))} failed, as listed above.", err=True)
         raise typer.Exit(_EXIT_FAILED_FIELDS)

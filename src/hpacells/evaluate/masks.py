@@ -27,14 +27,13 @@ from hpacells.core.errors import ConfigError
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.evaluate.field_masks import THRESHOLDS, FieldMaskCounts, count_field
 from hpacells.evaluate.label_overlap import Indices, Labels, overlap_labels
-from hpacells.evaluate.mask_pairs import MaskFolders, find_label_images
+from hpacells.evaluate.mask_pairs import MaskFolders
 
 __all__ = [
     "THRESHOLDS",
     "FolderScores",
     "MaskMatch",
     "MaskScores",
-    "find_label_images",
     "match_masks",
     "score_masks",
     "sum_fields",

@@ -1,7 +1,8 @@
 """Pictures of found cells over true ones, for people who look for what goes wrong.
 
-Outlines of the true cells lie below those of the found ones; merges and splits are tinted. A
-legend with the field's name and counts stands under the picture. Never an input to a measurement.
+Outlines of the true cells lie below those of the found ones, what has no match above what has one;
+merges and splits are tinted, the picture is dimmed. A legend with the field's name and counts
+stands under the picture. Never an input to a measurement.
 """
 
 from pathlib import Path
@@ -35,6 +36,9 @@ LEGEND = {
 
 _THRESHOLD = 0.6
 _TINT = 0.45
+_DIM = 0.75
+_TRUE_PX, _FOUND_PX = 5, 2
+"""Widths of the outlines."""
 _LINE_PX = 18
 _FONT_PX = 13
 _MARGIN_PX = 6
@@ -82,19 +86,17 @@ def draw_overlay(
         )
     found = _shown(pair.found, (rows, columns))
     true = _shown(pair.true, (rows, columns))
-    drawn = picture.copy()
+    drawn = np.rint(picture * _DIM).astype(np.uint8)
     _tint(drawn, np.isin(found, counts.merged), "merge (found)")
     _tint(drawn, np.isin(true, counts.split), "split (true)")
-    wide = np.ones((3, 3), np.uint8)
     for ids, missed, what, width in (
-        (true, match.unmatched_true, ("true, matched", "true, missed"), 3),
-        (found, match.unmatched_found, ("found, matched", "found, no match"), 1),
+        (true, match.unmatched_true, ("true, matched", "true, missed"), _TRUE_PX),
+        (found, match.unmatched_found, ("found, matched", "found, no match"), _FOUND_PX),
     ):
         edge = _edges(ids)
         is_missed = np.isin(ids, missed)
         for name, chosen in zip(what, (edge & ~is_missed, edge & is_missed), strict=True):
-            line = cv2.dilate(chosen.astype(np.uint8), wide) if width > 1 else chosen
-            drawn[np.asarray(line).reshape(chosen.shape) > 0] = LEGEND[name]
+            drawn[_widen(chosen, width)] = LEGEND[name]
     return np.vstack([_fit(drawn), _draw_legend(counts, max(columns, _legend_width()))])
 
 
@@ -126,6 +128,12 @@ def _edges(ids: Labels) -> npt.NDArray[np.bool_]:
     edge[:, 1:] |= across
     edge[:, :-1] |= across
     return edge & (ids > 0)
+
+
+def _widen(line: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
+    """Make a line of one or two pixels wider by ``width`` - 1."""
+    wide = cv2.dilate(line.astype(np.uint8), np.ones((width, width), np.uint8))
+    return np.asarray(wide).reshape(line.shape) > 0
 
 
 def _tint(picture: _Picture, mask: npt.NDArray[np.bool_], name: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpacells.core.errors import OutputError
+from hpacells.core.settings_difference import describe_difference
 from hpacells.core.storage import remove_leftovers, write_json
 
 __all__ = [
@@ -75,18 +76,13 @@ def check_owner(out: Path, settings: dict[str, Any]) -> None:
         raise OutputError(f"{path}: not JSON ({error}). {_ADVICE}") from error
     if not isinstance(earlier, dict):
         raise OutputError(f"{path}: expected settings of a run. {_ADVICE}")
-    asked = json.loads(json.dumps(settings))
-    if earlier.keys() != asked.keys():
+    if earlier.keys() != settings.keys():
         raise OutputError(
             f"{out}: made by another command, or another version of this one. {_ADVICE}"
         )
-    differing = [
-        f"{key} (there {earlier.get(key)}, asked for {asked.get(key)})"
-        for key in sorted({*earlier, *asked})
-        if earlier.get(key) != asked.get(key)
-    ]
+    differing = describe_difference(earlier, settings)
     if differing:
-        raise OutputError(f"{out}: holds a run of another {'; '.join(differing)}. {_ADVICE}")
+        raise OutputError(f"{out}: holds a run of another {differing}. {_ADVICE}")
 
 
 def prepare_run_folder(out: Path, settings: dict[str, Any]) -> None:

@@ -54,16 +54,26 @@ class PublishedFile:
     url
         Where it is published.
     sha256
-        Its hash; None where none is published: then the hash of the first sight is written down,
-        and a file that changed since is refused.
+        Its hash; None where none is known: then the hash of the first sight is written down, and a
+        file that differs from it later is refused. That says nothing of the first file itself.
     member
         Path inside the archive at ``url`` where that is a ZIP file; ``sha256`` is the member's.
+    sha256_source
+        Who says that the file has this hash, in words.
     """
 
     name: str
     url: str
     sha256: str | None
     member: str | None = None
+    sha256_source: str = "its publisher"
+
+    @property
+    def checked_against(self) -> str:
+        """What a file of this name is compared with, in words."""
+        if self.sha256 is None:
+            return "its own sha256 at first sight, for none is published"
+        return f"the sha256 known from {self.sha256_source}"
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,10 @@ def install_weights(
     if missing:
         tell(f"{weights.title}. Licence: {weights.licence}. {weights.notice}")
     for file in missing:
-        tell(f"fetching {file.url} to {weights.path(file)}")
+        tell(
+            f"fetching {file.url} to {weights.path(file)}, to be checked against "
+            f"{file.checked_against}"
+        )
         _fetch(weights, file, open_url)
     return verify_weights(weights)
 
@@ -153,6 +166,7 @@ def install_weights(
 def _fetch(weights: PublishedWeights, file: PublishedFile, open_url: _UrlOpener) -> None:
     """Fetch one file; it appears in the cache whole and as expected, or not at all."""
     path = weights.path(file)
+    known = _known_sha256(weights, file)
     try:
         with atomic_path(path) as temporary:
             with open_url(file.url) as source, temporary.open("wb") as target:
@@ -160,23 +174,25 @@ def _fetch(weights: PublishedWeights, file: PublishedFile, open_url: _UrlOpener)
             if file.member is not None:
                 _take_member(temporary, file.member)
             got = sha256_file(temporary)
-            if file.sha256 not in (None, got):
+            if known not in (None, got):
                 raise ModelError(
-                    f"{file.url}: expected sha256 {file.sha256}, got {got}. It is not the file "
-                    "that hpacells knows, and was not kept."
+                    f"{file.url}: expected sha256 {known} ({file.checked_against}), got {got}. It "
+                    "is another file, and was not kept."
                 )
     except (OSError, http.client.HTTPException, zipfile.BadZipFile, KeyError) as error:
         raise ModelError(
             f"{file.url}: cannot be fetched ({error}). {by_hand(weights, file)}"
         ) from error
-    if file.sha256 is None:
+    if known is None:
         _write_first_sight(path, got)
 
 
 def by_hand(weights: PublishedWeights, file: PublishedFile) -> str:
     """Say how to put a file into the cache without this machine's network."""
     what = f"take {file.member} out of {file.url}" if file.member else f"fetch {file.url}"
-    known = f"sha256 {file.sha256}" if file.sha256 else "no checksum is published"
+    known = (
+        f"sha256 {file.sha256}, from {file.sha256_source}" if file.sha256 else "no sha256 is known"
+    )
     return (
         f"On a machine with a network {what} ({known}), and put it by hand at "
         f"{weights.path(file)}; HPACELLS_CACHE names another cache folder."
@@ -194,6 +210,14 @@ def _first_sight(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
+def _known_sha256(weights: PublishedWeights, file: PublishedFile) -> str | None:
+    """Give the hash that a file must have: the one known beforehand, else that of first sight."""
+    noted = _first_sight(weights.path(file))
+    if file.sha256 is None and noted.is_file():
+        return noted.read_text(encoding="ascii").strip()
+    return file.sha256
+
+
 def _write_first_sight(path: Path, sha256: str) -> None:
     with atomic_path(_first_sight(path)) as temporary:
         temporary.write_text(f"{sha256}\n", encoding="ascii")
@@ -202,7 +226,7 @@ def _write_first_sight(path: Path, sha256: str) -> None:
 def verify_weights(weights: PublishedWeights) -> dict[str, Path]:
     """Verify the files in the cache by their hashes.
 
-    A file without a published checksum, put there by hand, has its hash written down now.
+    A file without a known hash, put there by hand, has its hash written down now.
 
     Returns
     -------
@@ -218,24 +242,27 @@ def verify_weights(weights: PublishedWeights) -> dict[str, Path]:
     for file in weights.files:
         path = weights.path(file)
         if not path.is_file():
-            raise ModelError(f"{path}: there is no such file. {by_hand(weights, file)}")
-        got = sha256_file(path)
-        known, noted = file.sha256, _first_sight(path)
-        if known is None and noted.is_file():
-            known = noted.read_text(encoding="ascii").strip()
+            raise ModelError(
+                f"{path}: there is no such file. Fetch it with 'hpacells models install "
+                f"{weights.name}'. {by_hand(weights, file)}"
+            )
+        got, known = sha256_file(path), _known_sha256(weights, file)
         if known is None:
             _write_first_sight(path, got)
         elif got != known:
             raise ModelError(
-                f"{path}: expected sha256 {known}, got {got}. Remove it with 'hpacells models "
-                f"remove {weights.name}'. {by_hand(weights, file)}"
+                f"{path}: expected sha256 {known} ({file.checked_against}), got {got}. Remove it "
+                f"with 'hpacells models remove {weights.name}'. {by_hand(weights, file)}"
             )
         paths[file.name] = path
     return paths
 
 
 def remove_weights(weights: PublishedWeights) -> int:
-    """Remove the files from the cache, damaged ones too; give how many there were."""
+    """Remove the files from the cache, damaged ones too; give how many there were.
+
+    The hashes of first sight are forgotten: the next file to be fetched is a first one again.
+    """
     n = 0
     for file in weights.files:
         path = weights.path(file)

@@ -33,7 +33,7 @@ def body_intensity(
     """
     combined = np.zeros(grid.shape, np.float32)
     for stain in (microtubules, er):
-        stretched = stretch(stain, config.min_contrast)
+        stretched = stretch(stain, config.min_contrast, least_px=grid.px2(config.min_cell_um2))
         if stretched is not None:
             combined = np.maximum(combined, stretched)
     return blur(combined, grid.px(config.body_blur_um))

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from skimage.segmentation import watershed
 
 from hpacells.segment.config import UnetConfig
+from hpacells.segment.debris import drop_debris
 from hpacells.segment.resolution import WorkingScale
 from hpacells.segment.stains import blur
 
@@ -51,7 +52,7 @@ def cells_from_maps(
     seeds = _find_seeds(seed, border, foreground, grid, config)
     cells = _grow(seeds, border, foreground)
     cells = _join_unparted(cells, border, config.merge_border)
-    cells = _drop_debris(cells, grid.px2(config.min_cell_um2))
+    cells = drop_debris(cells, grid.px2(config.min_cell_um2))
     return cells, _own_nuclei(cells, nucleus > config.nucleus_level, grid, config)
 
 
@@ -152,15 +153,6 @@ def _join_unparted(cells: _Ids, border: _Map, least: float) -> _Ids:
     lowest = np.full(groups.max() + 1, n, np.int32)
     np.minimum.at(lowest, groups, np.arange(n, dtype=np.int32))
     return lowest[groups][cells]
-
-
-def _drop_debris(cells: _Ids, least_px: float) -> _Ids:
-    """Drop cells that are too small, unless the frame cuts them."""
-    keep = np.bincount(cells.ravel()) >= least_px
-    for edge in (cells[0], cells[-1], cells[:, 0], cells[:, -1]):
-        keep[edge] = True
-    keep[0] = False
-    return np.where(keep[cells], cells, 0).astype(np.int32)
 
 
 def _own_nuclei(

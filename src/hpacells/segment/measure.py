@@ -27,6 +27,9 @@ __all__ = ["REASON_OUTSIDE", "measure_cells"]
 
 REASON_OUTSIDE = "more than half outside the frame"
 
+_BLOCK_PX = 1 << 22
+"""Pixels that are counted at a time: positions take eight bytes each."""
+
 
 def measure_cells(
     fov: FieldOfView, masks: CellMasks, config: MeasureConfig | None = None
@@ -108,12 +111,17 @@ def _count_and_sum(
     ids: npt.NDArray[np.int32], grey: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Count the pixels of every id and sum their grey values, exactly; position = id, [0] = 0."""
-    inside = np.flatnonzero(ids)
-    owners = ids.ravel()[inside]
     n = int(ids.max(initial=0)) + 1
-    # sums of whole numbers below 2**53 are exact in float64, in any order
-    sums = np.bincount(owners, grey.ravel()[inside], n).astype(np.float64)
-    return np.bincount(owners, minlength=n), sums
+    counts, sums = np.zeros(n, np.int64), np.zeros(n)
+    rows = max(1, _BLOCK_PX // max(1, ids.shape[1]))
+    for first in range(0, len(ids), rows):
+        block = np.s_[first : first + rows]
+        inside = np.flatnonzero(ids[block])
+        owners = ids[block].ravel()[inside]
+        counts += np.bincount(owners, minlength=n)
+        # sums of whole numbers below 2**53 are exact in float64, in any order
+        sums += np.bincount(owners, grey[block].ravel()[inside], n)
+    return counts, sums
 
 
 def _pad_to(values: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:

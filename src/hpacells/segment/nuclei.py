@@ -40,7 +40,7 @@ def find_nuclei(
         ``(h, w)`` int32 ids, 0 = background; none where the stain is blank.
     """
     smooth = blur(stain, grid.px(config.nucleus_blur_um))
-    bright = stretch(smooth, config.min_contrast)
+    bright = stretch(smooth, config.min_contrast, least_px=grid.px2(config.min_nucleus_um2))
     if bright is None:
         return np.zeros(grid.shape, np.int32)
     candidates = ndimage.binary_fill_holes(bright > _candidate_level(bright))

@@ -27,6 +27,7 @@ from hpacells.core.fov import FovRecord
 from hpacells.core.parquet import naming_damage
 from hpacells.core.pools import over_processes
 from hpacells.core.progress import ProgressCallback, silent
+from hpacells.core.settings_difference import describe_difference
 from hpacells.core.storage import atomic_path, output_lock, remove_leftovers, write_json
 from hpacells.images.mask_files import write_masks
 from hpacells.images.read import digest_field, read_field_with_digest
@@ -172,17 +173,13 @@ def _check_settings(out: Path, segmenter: Segmenter, measure: MeasureConfig) -> 
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise OutputError(f"{path}: damaged ({error}). Choose another output folder.") from error
-    wanted = json.loads(json.dumps(wanted))
-    if found != wanted:
-        names = wanted.keys() | (found.keys() if isinstance(found, dict) else set())
-        differing = [
-            name
-            for name in sorted(names)
-            if not isinstance(found, dict) or found.get(name) != wanted.get(name)
-        ]
+    if not isinstance(found, dict):
+        raise OutputError(f"{path}: expected settings. Choose another output folder.")
+    differing = describe_difference(found, wanted)
+    if differing:
         raise OutputError(
-            f"{out}: made with other settings ({', '.join(differing)}). Ask with the same, or "
-            "choose another output folder."
+            f"{out}: made with other settings: {differing}. Ask with the same, or choose another "
+            "output folder."
         )
 
 

@@ -6,6 +6,12 @@ import numpy.typing as npt
 
 __all__ = ["blur", "close_gaps", "cut_threads", "stretch"]
 
+_SPARSE = 4.0
+"""How many times brighter than the bright end something is that a sparse field is about."""
+
+_NOISE = 4.0
+"""A bright end this many times farther from the median than the dark end is no background."""
+
 
 def blur(image: npt.NDArray[np.floating], sigma_px: float) -> npt.NDArray[np.float32]:
     """Smooth by a Gaussian; the frame is continued by its mirror image."""
@@ -18,8 +24,13 @@ def blur(image: npt.NDArray[np.floating], sigma_px: float) -> npt.NDArray[np.flo
     return smooth.reshape(image.shape)
 
 
-def stretch(image: npt.NDArray[np.float32], min_contrast: float) -> npt.NDArray[np.float32] | None:
+def stretch(
+    image: npt.NDArray[np.float32], min_contrast: float, *, least_px: float
+) -> npt.NDArray[np.float32] | None:
     """Bring a stain to 0 (background) … 1 (its bright end), or None where it is blank.
+
+    The bright end is what one pixel of 200 exceeds. In a large field with a single cell those are
+    background too; then the end is that of the brightest ``least_px``.
 
     Parameters
     ----------
@@ -27,8 +38,16 @@ def stretch(image: npt.NDArray[np.float32], min_contrast: float) -> npt.NDArray[
         ``(h, w)`` float32, shares of the full scale.
     min_contrast
         Least span between background and bright end, share of the full scale.
+    least_px
+        Pixels of the smallest thing that is to be seen.
     """
-    low, high = np.percentile(image, [2.0, 99.5])
+    low, middle, high = np.percentile(image, [2.0, 50.0, 99.5])
+    is_background = high - middle <= _NOISE * max(middle - low, min_contrast / 2)
+    # its brighter half: the edges are blurred
+    place = max(0, image.size - max(1, round(least_px / 2)))
+    brightest = np.partition(image.ravel(), place)[place]
+    if is_background and brightest - low > _SPARSE * (high - low):
+        high = brightest
     if high - low < min_contrast:
         return None
     return np.clip((image - np.float32(low)) / np.float32(high - low), 0.0, 1.0)

@@ -13,6 +13,7 @@ from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
 from hpacells.segment.bodies import body_intensity, grow_bodies
 from hpacells.segment.config import SegmentConfig
+from hpacells.segment.debris import drop_debris
 from hpacells.segment.nuclei import find_nuclei
 from hpacells.segment.redraw import redraw
 from hpacells.segment.resolution import WorkingScale, keep_inside, renumber
@@ -63,19 +64,8 @@ class WatershedSegmenter:
             stains[Channel.MICROTUBULES], stains[Channel.ER], grid, self.config
         )
         cells = grow_bodies(nuclei, intensity, grid, self.config)
-        cells, nuclei = self._drop_debris(*keep_inside(cells, nuclei), grid)
-        cells, nuclei = redraw(cells, nuclei, shape)
+        cells, nuclei = keep_inside(cells, nuclei)
+        cells = drop_debris(cells, grid.px2(self.config.min_cell_um2))
+        nuclei = np.where(cells > 0, nuclei, 0).astype(np.int32)
+        cells, nuclei = redraw(*renumber(cells, nuclei), shape)
         return CellMasks(cells, nuclei, self.name, fov.pixel_size_um)
-
-    def _drop_debris(
-        self, cells: np.ndarray, nuclei: np.ndarray, grid: WorkingScale
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Drop specks that the frame does not cut, and number the rest."""
-        keep = np.bincount(cells.ravel()) >= grid.px2(self.config.min_cell_um2)
-        for edge in (cells[0], cells[-1], cells[:, 0], cells[:, -1]):
-            keep[edge] = True
-        keep[0] = False
-        if not keep[1:].all():
-            cells = np.where(keep[cells], cells, 0).astype(np.int32)
-            nuclei = np.where(keep[nuclei], nuclei, 0).astype(np.int32)
-        return renumber(cells, nuclei)

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
+from hpacells.core.channels import Channel
 from hpacells.core.errors import ModelError
 from hpacells.core.fov import FieldOfView
-from hpacells.segment.adapters.matching import finish_cells, match_nuclei, pad_to, read_ids
+from hpacells.segment.adapters.matching import (
+    finish_cells,
+    is_blank,
+    match_nuclei,
+    pad_to,
+    read_ids,
+)
 from hpacells.segment.resolution import WorkingScale
 
 
@@ -49,6 +56,19 @@ def test_finished_cells_are_whole_numbered_in_reading_order_and_no_debris():
     assert not found[10:15, 80:85].any()
     assert found[36:38, 10:12].max() == 0
     assert set(np.unique(inside)) == {0, 2}
+
+
+def test_blank_is_asked_of_the_stored_pixels_and_of_the_wanted_stains():
+    """Averaged to a coarser grid, a constant stain differs by rounding: it once counted as seen."""
+    pixels = np.full((4, 50, 90), 200, np.uint8)
+    pixels[Channel.PROTEIN.position, 3, 4] = 9
+    fov = FieldOfView("f", pixels, 0.08, 255)
+    stains = (Channel.NUCLEUS, Channel.MICROTUBULES, Channel.ER)
+    assert is_blank(fov, stains)
+    assert not is_blank(fov, (*stains, Channel.PROTEIN))
+    pixels[Channel.ER.position, 0, 0] = 201
+    assert not is_blank(fov, stains)
+    assert is_blank(fov, stains[:2])
 
 
 def test_padding_repeats_the_edge():

@@ -40,6 +40,7 @@ from hpacells.segment.adapters.library import (
     ready_weights,
 )
 from hpacells.segment.adapters.matching import finish_cells, input_stack, pad_to
+from hpacells.segment.debris import drop_debris
 from hpacells.segment.resolution import WorkingScale
 from hpacells.segment.stain_input import network_grid, present_flags
 from hpacells.segment.tiles import map_in_tiles
@@ -229,11 +230,7 @@ def _find_nuclei(nucleus: _Map, grid: WorkingScale, config: AtlasConfig) -> _Ids
     mask = ndimage.binary_fill_holes(nucleus > config.nucleus_level)
     _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     nuclei = np.asarray(parts, np.int32).reshape(mask.shape)
-    keep = np.bincount(nuclei.ravel()) >= grid.px2(config.min_nucleus_um2)
-    for edge in (nuclei[0], nuclei[-1], nuclei[:, 0], nuclei[:, -1]):
-        keep[edge] = True
-    keep[0] = False
-    return np.where(keep[nuclei], nuclei, 0).astype(np.int32)
+    return drop_debris(nuclei, grid.px2(config.min_nucleus_um2))
 
 
 def _grow_cells(nuclei: _Ids, maps: _Map, level: float) -> _Ids:

@@ -1,7 +1,8 @@
 """Which published segmentation weights are known: addresses, checksums, licences.
 
-Checksums are the published ones (for the atlas's networks those in bioimage.io's descriptions).
-Where none is published, None: the first sight is then written down (``runtime.published_weights``).
+Of the atlas's networks the publisher gives checksums, in bioimage.io's descriptions. Of Cellpose's
+the one here was found at others who use the same file, not at its publisher. Of InstanSeg's none
+was found: the first sight is written down instead (``runtime.published_weights``).
 """
 
 from collections.abc import Mapping
@@ -57,6 +58,7 @@ CELLPOSE_WEIGHTS = PublishedWeights(
             "cpsam_v2",
             "https://huggingface.co/mouseland/cellpose-sam/resolve/main/cpsam_v2",
             "0f1cc3f7ecdd8a037a57c6c48d9d8921391be4cbce3fa9f13c3e3a2e1253c667",
+            sha256_source="others who use it, not its publisher",
         ),
     ),
 )

@@ -37,6 +37,7 @@ from hpacells.segment.adapters.matching import (
     LEAST_SIDE_PX,
     finish_cells,
     input_stack,
+    is_blank,
     match_nuclei,
     pad_to,
     read_ids,
@@ -157,8 +158,8 @@ class CellposeSegmenter:
 
     def _objects(self, fov: FieldOfView, grid: WorkingScale, missing: Collection[Channel]) -> _Ids:
         """Ask for the objects that the stains that are not missing show."""
-        stack = input_stack(fov, grid, MAP_STAINS, missing=missing)
-        if not np.ptp(stack, axis=(1, 2)).any():  # blank: nothing to normalise, nothing to see
+        if is_blank(fov, [stain for stain in MAP_STAINS if stain not in missing]):
             return np.zeros(grid.shape, np.int32)
+        stack = input_stack(fov, grid, MAP_STAINS, missing=missing)
         network = open_networks(self.library, self._files, self.config.device)[_OBJECTS]
         return read_ids(network(pad_to(stack, LEAST_SIDE_PX, 1)), grid.shape, "segmenter cellpose")

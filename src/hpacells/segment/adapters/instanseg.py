@@ -34,6 +34,7 @@ from hpacells.segment.adapters.matching import (
     LEAST_SIDE_PX,
     finish_cells,
     input_stack,
+    is_blank,
     match_nuclei,
     pad_to,
     read_ids,
@@ -146,11 +147,10 @@ class InstansegSegmenter:
         """
         grid = network_grid((fov.height, fov.width), fov.pixel_size_um, self.config.pixel_um)
         stains = [stain for stain in MAP_STAINS if stain not in self.missing]
-        stack = input_stack(fov, grid, stains)
         found: npt.NDArray[np.generic] = np.zeros((2, *grid.shape), np.int32)
-        if np.ptp(stack, axis=(1, 2)).any():  # else blank: nothing to normalise, nothing to see
+        if not is_blank(fov, stains):
             network = open_networks(self.library, self._files, self.config.device)[_PAIRS]
-            found = network(pad_to(stack, LEAST_SIDE_PX, 1))
+            found = network(pad_to(input_stack(fov, grid, stains), LEAST_SIDE_PX, 1))
         if found.ndim != 3 or len(found) != 2:
             raise ModelError(
                 "segmenter instanseg: expected ids of nuclei and of cells, got an array of shape "

@@ -14,16 +14,34 @@ from hpacells.core.channels import Channel
 from hpacells.core.errors import ModelError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import MAX_CELL_ID
+from hpacells.segment.debris import drop_debris
 from hpacells.segment.redraw import redraw
 from hpacells.segment.resolution import WorkingScale, keep_inside, renumber
 from hpacells.segment.stain_input import stain_on_grid
 
-__all__ = ["LEAST_SIDE_PX", "finish_cells", "input_stack", "match_nuclei", "pad_to", "read_ids"]
+__all__ = [
+    "LEAST_SIDE_PX",
+    "finish_cells",
+    "input_stack",
+    "is_blank",
+    "match_nuclei",
+    "pad_to",
+    "read_ids",
+]
 
 _Ids = npt.NDArray[np.int32]
 
 LEAST_SIDE_PX = 64
 """Smaller working images are padded: libraries take the shortest axis for the channels."""
+
+
+def is_blank(fov: FieldOfView, channels: Collection[Channel]) -> bool:
+    """Say whether each of the stains has one grey value everywhere: there is nothing to see.
+
+    Asked of the stored pixels: on a network's grid, where they are averaged, a constant stain
+    differs by rounding, which a library that normalises would stretch to the full range.
+    """
+    return not any(np.ptp(fov.channel(stain)) for stain in channels)
 
 
 def input_stack(
@@ -113,10 +131,6 @@ def finish_cells(
         Cells smaller than ``least_um2`` that the frame does not cut are gone.
     """
     cells, nuclei = keep_inside(cells, nuclei)
-    keep = np.bincount(cells.ravel()) >= grid.px2(least_um2)
-    for edge in (cells[0], cells[-1], cells[:, 0], cells[:, -1]):
-        keep[edge] = True
-    keep[0] = False
-    cells = np.where(keep[cells], cells, 0).astype(np.int32)
+    cells = drop_debris(cells, grid.px2(least_um2))
     cells, nuclei = renumber(cells, np.where(cells > 0, nuclei, 0).astype(np.int32))
     return redraw(cells, nuclei, (fov.height, fov.width))
