@@ -141,6 +141,7 @@ def main() -> int:
     segmenter(read_field(records[0]))  # the first call loads libraries
     references = {r.fov_id: kaggle / "cells" / f"{r.fov_id}_cells.png" for r in records}
     result = summarise(name, [measure_field(r, references[r.fov_id], segmenter) for r in records])
+    result["settings"] = segmenter.settings
     RESULTS.mkdir(exist_ok=True)
     stem = "segmentation_real" + ("" if name == DEFAULT_SEGMENTER else f"_{name}")
     write_json(RESULTS / f"{stem}.json", result)

@@ -1,7 +1,8 @@
 """Train the ``unet`` segmenter: simulated fields with true masks, nothing else.
 
 Simulates fields, brings them to the network's resolution, trains and installs the segmenter folder
-as ``unet-sim``. Each step continues where a killed one stopped.
+as ``unet-sim``. Each step continues where a killed one stopped, and refuses a folder that was made
+with other settings.
 
     python scripts/train_segmenter.py --work scratch/segmenter
 """
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 
 from hpacells.cli.progress import show_progress
-from hpacells.core.errors import HpacellsError
+from hpacells.core.errors import HpacellsError, OutputError
 from hpacells.runtime.segmenter_folder import (
     SEGMENTER_GRAPH,
     SEGMENTER_SPEC,
@@ -31,8 +32,8 @@ def main() -> int:
     """Simulate, prepare, train, install."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "segmenter")
-    parser.add_argument("--fields", type=int, default=1000)
-    parser.add_argument("--data-seed", type=int, default=6000, help="below 900,000")
+    parser.add_argument("--fields", type=int, default=1600)
+    parser.add_argument("--data-seed", type=int, default=1000, help="below 900,000")
     parser.add_argument("--steps", type=int, default=SegmentTrainConfig().steps)
     parser.add_argument("--batch", type=int, default=SegmentTrainConfig().batch)
     parser.add_argument("--seed", type=int, default=0, help="of the training")
@@ -58,14 +59,15 @@ def main() -> int:
 
 def _train(options: argparse.Namespace) -> SegmenterSpec:
     data, out = options.work / "data", options.work / "trained"
-    if not (data / "train.csv").exists():  # written last, when every field is there
-        command = [
-            Path(sys.executable).with_name("hpacells"), "simulate", data,
-            "--fields", options.fields, "--seed", options.data_seed,
-            "--size", 768, "--pixel-size-um", 0.16, "--workers", options.workers,
-        ]  # fmt: skip
-        print("$", *command, flush=True)
-        subprocess.run([str(word) for word in command], check=True)
+    command = [  # makes what is missing; refuses fields of other settings
+        Path(sys.executable).with_name("hpacells"), "simulate", data,
+        "--fields", options.fields, "--seed", options.data_seed,
+        "--size", 768, "--pixel-size-um", 0.16, "--class-frequencies", "uniform",
+        "--workers", options.workers,
+    ]  # fmt: skip
+    print("$", *command, flush=True)
+    if subprocess.run([str(word) for word in command], check=False).returncode:
+        raise OutputError(f"{data}: its fields could not be made, see above")
     config = SegmentTrainConfig(
         steps=options.steps, batch=options.batch, seed=options.seed, device=options.device
     )

@@ -24,6 +24,7 @@ from hpacells.runtime.segmenter_folder import (
     SegmenterSpec,
     write_segmenter_spec,
 )
+from hpacells.segment.stain_input import NORMALISATION
 
 TINY_CROP_PX = 32
 TINY_EMBEDDING = 6
@@ -128,7 +129,7 @@ def make_segmenter_folder(tmp_path: Path) -> Callable[..., Path]:
             "name": name,
             "version": "1",
             "pixel_size_um": 0.32,
-            "normalisation": "as hpacells.segment.stain_input",
+            "normalisation": NORMALISATION,
             "licence": "BSD-3-Clause",
         }
         write_segmenter_spec(folder, SegmenterSpec(**(spec | fields)))

@@ -1,6 +1,7 @@
 """``hpacells run`` from the command line: what it says, its exit codes."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -149,3 +150,19 @@ def test_ctrl_c_exits_130_promptly_and_the_same_command_continues(
     result = RUNNER.invoke(app, arguments)
     assert result.exit_code == 0
     assert "16 fields: 16 done, 0 failed." in result.output
+
+
+def test_missing_stains_reach_the_settings_and_watershed_refuses_them(arguments, tmp_path, capsys):
+    RUNNER.invoke(app, [*arguments, "--missing", "yellow"])
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text(encoding="utf-8"))
+    assert settings["segmenter_settings"]["missing"] == ["yellow"]
+    assert run_main(arguments) == 2
+    assert "settings" in capsys.readouterr().err
+    arguments[1] = str(tmp_path / "other")
+    assert run_main([*arguments, "--missing", "yellow", "--segmenter", "watershed"]) == 2
+    assert "Take --segmenter unet" in capsys.readouterr().err
+
+
+def test_under_keep_no_cell_is_said_to_be_whole_that_may_be_cut(arguments):
+    result = RUNNER.invoke(app, [*arguments, "--border", "keep"])
+    assert " whole or cut by the frame, " in result.output

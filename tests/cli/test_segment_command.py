@@ -1,7 +1,10 @@
 """``hpacells segment`` from the command line."""
 
+import json
+
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -65,10 +68,47 @@ def test_where_every_field_failed_there_is_no_next_step(images, tmp_path, capsys
 
 def test_a_blank_field_is_warned_of_and_exits_0(images, tmp_path, capsys):
     cv2.imwrite(str(images / "b_yellow.png"), np.zeros((150, 200), np.uint8))
-    assert run_main(["segment", images, tmp_path / "out", *OPTIONS, "--border", "flag"]) == 0
+    options = [*OPTIONS, "--border", "flag", "--segmenter", "watershed"]
+    assert run_main(["segment", images, tmp_path / "out", *options]) == 0
     captured = capsys.readouterr()
     assert "warning: b: constant stain: yellow" in captured.err
     assert "0 rejected" in captured.out
+
+
+def test_kept_cells_that_the_frame_cuts_are_counted(images, tmp_path):
+    for border in ("keep", "flag"):
+        arguments = [str(images), str(tmp_path / border), *OPTIONS, "--border", border]
+        result = RUNNER.invoke(app, [*arguments, "--segmenter", "watershed"])
+        cells = pq.read_table(tmp_path / border / "cells.parquet")
+        n_cut = sum(cells["touches_border"].to_pylist())
+        assert n_cut > 0
+        how = "of them" if border == "keep" else "more"
+        assert f"cells, {n_cut} {how} cut by the frame, " in result.output
+
+
+def test_missing_stains_are_an_option_and_part_of_the_settings(images, tmp_path, capsys):
+    out = tmp_path / "out"
+    cv2.imwrite(str(images / "a_yellow.png"), np.zeros((150, 200), np.uint8))
+    missing = ["--missing", "yellow", "--missing", "red"]
+    assert run_main(["segment", images, out, *OPTIONS, *missing]) == 0
+    settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    assert settings["segmenter_settings"]["missing"] == ["red", "yellow"]
+    assert run_main(["segment", images, out, *OPTIONS, "--missing", "red"]) == 2
+    assert "made with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--missing", "green"], "expected some of blue, red, yellow, got green"),
+        (["--missing", "pink"], "pink"),
+        (["--missing", "red", "--segmenter", "watershed"], "Take --segmenter unet"),
+    ],
+)
+def test_stains_that_cannot_be_missing_exit_2(images, tmp_path, capsys, options, told):
+    assert run_main(["segment", images, tmp_path / "out", *options]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_border_policy_exits_2(images, tmp_path, capsys):

@@ -48,6 +48,17 @@ def test_each_kind_has_its_colour():
     assert (picture[125, 155] == dark).all()  # inside a cell that is right
 
 
+def test_what_is_rejected_and_has_no_match_is_no_error():
+    drawn = draw_pair()
+    pair = MaskPair("a", drawn.found, drawn.true, None, {4, 6}, {4, 5})
+    picture = draw_overlay(pair, count_field(pair))
+    for r, c in ((175, 200), (35, 200)):  # one of either
+        assert has(picture, "rejected, no match", r, c)
+        assert not has(picture, "found, no match", r, c)
+        assert not has(picture, "true, missed", r, c)
+    assert has(picture, "found, matched", 125, 130)  # rejected by both, and matched
+
+
 def test_the_legend_names_all_colours_and_the_picture_stays_under_it():
     pair = draw_pair()
     rgb = np.full((100, 150, 3), 90, np.uint8)
@@ -97,6 +108,22 @@ def test_the_worst_fields_are_drawn_on_their_images(folders):
     assert sorted(folders.joinpath("out").iterdir()) == written
     drawn = decode_image(read_bytes(written[0]), written[0])
     assert drawn[5, 5].max() > 100  # the picture, not dark grey
-    with pytest.raises(ImageError, match=r"field good: .* leave --images out"):
-        write_worst_fields(scores, *places, images=folders / "images", n=3)
-    assert len(write_worst_fields(scores, *places)) == 3
+    (folders / "images" / "bad_red.png").unlink()
+    for colour in ("green", "blue", "yellow"):
+        (folders / "images" / f"bad_{colour}.png").unlink()
+    with pytest.raises(ImageError, match=r"field bad: .* leave --images out"):
+        write_worst_fields(scores, *places, images=folders / "images")
+    assert sorted(folders.joinpath("out").iterdir()) == written
+
+
+def test_fields_without_errors_are_left_out_and_earlier_pictures_removed(folders):
+    (folders / "out").mkdir()
+    for name in ("01_earlier.png", "17_earlier.png", "mine.png"):
+        (folders / "out" / name).touch()
+    scores = score_masks(folders / "f", folders / "t")
+    written = write_worst_fields(scores, folders / "f", folders / "t", folders / "out")
+    assert [path.name for path in written] == ["01_worse.png", "02_bad.png"]
+    assert sorted(folders.joinpath("out").iterdir()) == [*written, folders / "out" / "mine.png"]
+    same = score_masks(folders / "t", folders / "t")
+    assert write_worst_fields(same, folders / "t", folders / "t", folders / "out") == []
+    assert [path.name for path in folders.joinpath("out").iterdir()] == ["mine.png"]

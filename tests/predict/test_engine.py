@@ -22,7 +22,7 @@ from hpacells.core.cell_table import (
     PROBABILITY_COLUMNS,
     CellTable,
 )
-from hpacells.core.errors import InputError, ModelError, OutputError, PixelSizeError
+from hpacells.core.errors import ImageError, InputError, ModelError, OutputError, PixelSizeError
 from hpacells.core.locations import N_LOCATIONS
 from hpacells.core.storage import output_lock
 from hpacells.core.submission import decode_masks, parse_predictions, read_submission
@@ -30,6 +30,7 @@ from hpacells.images.discover import discover_fields
 from hpacells.images.mask_files import read_masks
 from hpacells.predict import engine
 from hpacells.predict.engine import run_fields
+from hpacells.segment.unet import UnetSegmenter
 
 TABLES = ("cells.parquet", "fields.parquet", "embeddings.parquet", "submission.csv")
 
@@ -141,7 +142,9 @@ def test_a_whole_cell_s_blend_mixes_its_own_and_the_image_s_score(run):
     field = read_rows(out / "fields.parquet")[0]
     row = read_submission(out / "submission.csv")["field0"]
     triples = parse_predictions(row.predictions, where="field0")
-    counted = [r for r in read_rows(out / "cells.parquet") if r["fov_id"] == "field0"]
+    rows = [r for r in read_rows(out / "cells.parquet") if r["fov_id"] == "field0"]
+    counted = [r for r in rows if r["status"] != "rejected"]
+    assert any(cell["status"] == "ok" for cell in counted)
     for i, cell in enumerate(counted):
         if cell["status"] == "ok":
             for name, triple in zip(PROBABILITY_COLUMNS, triples[i * N_LOCATIONS :], strict=False):
@@ -401,6 +404,22 @@ def test_a_damaged_model_stops_the_run(run, tiny_model_folder):
     (tiny_model_folder / "model.onnx").write_bytes(b"")
     with pytest.raises(ModelError, match="damaged"):
         run()
+
+
+@pytest.mark.parametrize("kind", [ImageError, ModelError])
+def test_a_field_that_cannot_be_outlined_fails_alone(run, monkeypatch, kind):
+    whole = UnetSegmenter.__call__
+
+    def fail(self, fov):
+        if fov.fov_id == "field1":
+            raise kind("expected less")
+        return whole(self, fov)
+
+    monkeypatch.setattr(UnetSegmenter, "__call__", fail)
+    summary = run(segmenter="unet")
+    assert summary.failures == {"field1": "field field1: expected less"}
+    rows = read_rows(summary.out / "fields.parquet")
+    assert [row["status"] for row in rows] == ["done", "failed", "done"]
 
 
 def test_no_field_or_one_twice_is_refused(tmp_path, images):

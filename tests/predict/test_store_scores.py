@@ -65,7 +65,7 @@ def test_scores_of_a_store_equal_those_of_the_run(make_store, model, tmp_path, r
     assert fields["n_rejected"].to_pylist() == [1, 1, 1]
     assert fields["qc_no_cells"].to_pylist() == [False] * 3
     assert fields["qc_swapped_stains"].null_count == 3
-    streamed = pq.read_table(run().out / "cells.parquet")
+    streamed = pq.read_table(run(segmenter="watershed").out / "cells.parquet")
     kept = np.array(scored["status"].to_pylist()) != "rejected"
     for name in PROBABILITY_COLUMNS:
         same = scored[name].to_numpy()[kept], streamed[name].to_numpy()[kept]

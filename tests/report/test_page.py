@@ -112,7 +112,7 @@ def test_fields_and_cells_that_look_wrong_are_named(tmp_path, tables):
     tables.write_run(tmp_path, [flagged, *dim], [cell])
     text = read_page(tmp_path).text
     assert "Stains look swapped in 1 field: odd. " in text
-    assert "everywhere in 7 fields: dim0, dim1, dim2, dim3, dim4 and 2 more." in text
+    assert "or noise in 7 fields: dim0, dim1, dim2, dim3, dim4 and 2 more." in text
     assert said in text
     assert "out of focus, saturated" in text
 

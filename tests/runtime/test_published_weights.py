@@ -74,6 +74,37 @@ def test_another_file_is_refused_and_not_kept(cache):
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
+class Response(io.BytesIO):
+    """What urllib gives: a body, the address it came from in the end, and headers."""
+
+    def __init__(self, content, *, url="https://example.org/a", length=None):
+        super().__init__(content)
+        self.url = url
+        self.headers = {} if length is None else {"Content-Length": str(length)}
+
+
+@pytest.mark.parametrize("sha256", [None, SHA256])
+def test_a_body_that_ends_early_is_refused_and_nothing_is_noted(cache, sha256):
+    weights, _, _ = make(sha256=sha256)
+    short = Response(CONTENT[:100], length=len(CONTENT))
+    with pytest.raises(ModelError, match=r"expected 7000 bytes, got 100: .*by hand"):
+        install_weights(weights, tell=str, open_url=lambda url: short)
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    whole = Response(CONTENT, length=len(CONTENT))
+    assert install_weights(weights, tell=str, open_url=lambda url: whole)
+
+
+def test_a_secure_address_must_not_lead_to_an_insecure_one(cache):
+    weights, _, _ = make(sha256=None)
+    with pytest.raises(ModelError, match=r"leads to http://example\.org/b, expected another https"):
+        install_weights(
+            weights, tell=str, open_url=lambda url: Response(CONTENT, url="http://example.org/b")
+        )
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    other = Response(CONTENT, url="https://cdn.example.org/b")
+    assert install_weights(weights, tell=str, open_url=lambda url: other)
+
+
 def test_without_a_network_it_says_what_to_do_by_hand(cache):
     weights, _, _ = make()
     with pytest.raises(ModelError) as caught:
@@ -147,6 +178,44 @@ def test_an_archive_that_is_none_or_lacks_the_member_is_refused(cache, content):
     with pytest.raises(ModelError, match=r"take m/a\.pt out of"):
         install_weights(weights, tell=str, open_url=open_url)
     assert missing_files(weights)
+
+
+def damaged(kind):
+    """An archive whose only member cannot be unpacked."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.pt", CONTENT)
+    content = bytearray(stream.getvalue())
+    listed = content.index(b"PK\x01\x02")
+    if kind == "bits":  # no block of a deflated stream begins like this
+        content[30 + len("a.pt")] = 0xFF
+    elif kind == "encrypted":
+        content[6] |= 1
+        content[listed + 8] |= 1
+    else:
+        content[8:10] = content[listed + 10 : listed + 12] = (97).to_bytes(2, "little")
+    return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["bits", "encrypted", "compression"])
+def test_a_member_that_cannot_be_unpacked_is_refused(cache, kind):
+    weights, open_url, _ = make(damaged(kind), member="a.pt", sha256=None)
+    with pytest.raises(ModelError, match=r"cannot be fetched .* take a\.pt out of"):
+        install_weights(weights, tell=str, open_url=open_url)
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_removal_takes_what_was_written_beside_a_file_and_nothing_else(cache):
+    weights, open_url, _ = make()
+    install_weights(weights, tell=str, open_url=open_url)
+    (cache / "w" / "a.rdf.yaml").write_text("weights: a.pt\n")
+    (cache / "w" / "mine.txt").write_text("kept")
+    assert remove_weights(weights) == 1
+    assert [path.name for path in (cache / "w").iterdir()] == ["mine.txt"]
+    (cache / "w" / "mine.txt").unlink()
+    install_weights(weights, tell=str, open_url=open_url)
+    remove_weights(weights)
+    assert not (cache / "w").exists()
 
 
 def test_missing_weights_do_not_verify_and_removed_ones_are_gone():

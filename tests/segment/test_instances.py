@@ -15,6 +15,7 @@ from hpacells.train.segmentation.targets import build_targets
 
 PIXEL_UM = 0.32
 SHAPE = (150, 240)
+LEVELS = {"cell_level": 0.5, "seed_level": 0.5, "merge_border": 0.2}  # for maps that are drawn
 
 
 def draw_maps(cells, nuclei, *, noise=0.0, blur=0.8, seed=0):
@@ -27,7 +28,7 @@ def draw_maps(cells, nuclei, *, noise=0.0, blur=0.8, seed=0):
 
 def read(maps, **settings):
     grid = WorkingScale(maps.shape[1:], PIXEL_UM)
-    cells, nuclei = cells_from_maps(maps, grid, UnetConfig(**settings))
+    cells, nuclei = cells_from_maps(maps, grid, UnetConfig(**LEVELS | settings))
     cells, nuclei = keep_inside(cells, nuclei)
     CellMasks(cells, nuclei, "unet", PIXEL_UM)  # checks parts and that nuclei lie inside
     return cells, nuclei
@@ -218,7 +219,7 @@ def test_a_smoother_grid_gives_the_same_cells():
     cells, nuclei = draw_two_nuclei()
     maps = draw_maps(cells, nuclei)
     large = np.stack([cv2.resize(m, (480, 300), interpolation=cv2.INTER_LINEAR) for m in maps])
-    fine, _ = cells_from_maps(large, WorkingScale((300, 480), PIXEL_UM / 2), UnetConfig())
+    fine, _ = cells_from_maps(large, WorkingScale((300, 480), PIXEL_UM / 2), UnetConfig(**LEVELS))
     check_same(fine[::2, ::2].copy(), cells)
 
 

@@ -208,13 +208,30 @@ def test_the_border_policy_decides_about_cut_cells(border, statuses):
     assert [row["qc_cut_by_border"] for row in rows] == [True, True, False]
 
 
-def test_debris_is_rejected_under_every_border_policy():
+@pytest.mark.parametrize(
+    ("border", "status", "reason"),
+    [
+        ("reject", "rejected", "cut by the frame: smaller than 40 µm²"),
+        ("flag", "border", None),
+        ("keep", "ok", None),
+    ],
+)
+def test_what_is_left_of_a_cell_at_the_frame_is_no_debris(border, status, reason):
     cells = np.zeros((40, 60), np.int32)
-    cells[0:3, 5:8], cells[20:23, 20:23] = 1, 2
-    masks = make_masks(cells, cells)
-    for border in ("keep", "flag", "reject"):
-        rows = measure(make_field(40, 60), masks, MeasureConfig(border=border))
-        assert [row["status"] for row in rows] == ["rejected", "rejected"]
+    cells[0:6, 5:11], cells[20:23, 20:23], cells[20:26, 30:36] = 1, 2, 3
+    rows = measure(make_field(40, 60), make_masks(cells, cells), MeasureConfig(border=border))
+    assert [row["status"] for row in rows] == [status, "rejected", "rejected"]
+    assert rows[0]["reason"] == reason
+    assert rows[1]["reason"] == "debris: smaller than 40 µm²"
+
+
+@pytest.mark.parametrize(("border", "status"), [("flag", "border"), ("keep", "ok")])
+def test_a_bare_cell_at_the_frame_stays_unless_it_is_rejected(border, status):
+    cells = np.zeros((40, 60), np.int32)
+    cells[0:8, 5:15], cells[20:30, 30:50] = 1, 2
+    nuclei = np.where(cells == 2, 2, 0)
+    rows = measure(make_field(40, 60), make_masks(cells, nuclei), MeasureConfig(border=border))
+    assert [row["status"] for row in rows] == [status, "ok"]
 
 
 def test_ids_can_be_permuted():

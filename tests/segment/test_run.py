@@ -9,12 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA
-from hpacells.core.errors import ConfigError, OutputError, TableError
+from hpacells.core.channels import Channel
+from hpacells.core.errors import ConfigError, ImageError, ModelError, OutputError, TableError
 from hpacells.images.discover import discover_fields
 from hpacells.images.mask_files import read_label_image
 from hpacells.segment.config import MeasureConfig, SegmentConfig
 from hpacells.segment.registry import get_segmenter
 from hpacells.segment.run import segment_fields
+from hpacells.segment.unet import UnetSegmenter
 from hpacells.segment.watershed import WatershedSegmenter
 
 SEGMENTER = get_segmenter("watershed")
@@ -102,6 +104,33 @@ def test_bad_field_is_recorded_passed_over_and_tried_again(images, tmp_path):
     assert (mended.n_done, mended.n_kept, mended.failed) == (3, 2, ())
 
 
+class OneFieldFails(WatershedSegmenter):
+    def __call__(self, fov):
+        if fov.fov_id == "b":
+            raise self.error
+        return super().__call__(fov)
+
+
+@pytest.mark.parametrize("kind", [ImageError, ModelError])
+def test_a_field_that_cannot_be_outlined_fails_alone(images, tmp_path, kind):
+    failing = OneFieldFails()
+    object.__setattr__(failing, "error", kind("expected less"))
+    summary = segment_fields(find_records(images), tmp_path / "out", failing)
+    assert summary.failed == (("b", "field b: expected less"),)
+    assert summary.n_done == 2
+    rows = pq.read_table(tmp_path / "out" / "fields.parquet").to_pylist()
+    assert [row["status"] for row in rows] == ["done", "failed", "done"]
+    assert segment_fields(find_records(images), tmp_path / "out", SEGMENTER).n_done == 3
+
+
+def test_other_missing_stains_are_refused(images, tmp_path, make_segmenter_folder):
+    folder = make_segmenter_folder()
+    records = find_records(images)[:1]
+    segment_fields(records, tmp_path / "out", UnetSegmenter(folder, missing=(Channel.ER,)))
+    with pytest.raises(OutputError, match=r"other settings: segmenter_settings\.missing"):
+        segment_fields(records, tmp_path / "out", UnetSegmenter(folder))
+
+
 def test_field_whose_images_changed_is_refused(images, tmp_path, write_quadruplet):
     out = tmp_path / "out"
     segment_fields(find_records(images), out, SEGMENTER)
@@ -134,6 +163,8 @@ def test_another_border_policy_is_refused(images, tmp_path):
         find_records(images), out, SEGMENTER, measure=MeasureConfig(border="keep")
     )
     assert kept.n_border == 0
+    touches = pq.read_table(out / "cells.parquet")["touches_border"].to_pylist()
+    assert kept.n_touching == sum(touches) > 0
     with pytest.raises(OutputError, match=r"border \(there keep, asked for reject\)\. Ask"):
         segment_fields(find_records(images), out, SEGMENTER)
 

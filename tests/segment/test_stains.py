@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hpacells.segment.stains import stretch
+from hpacells.segment.stains import bright_end, brightest_level, stretch
 
 
 def draw(share, *, bright=0.5, noise=0.01, shape=(300, 400)):
@@ -40,6 +40,18 @@ def test_a_speck_brighter_than_much_else_is_not_the_end():
     found = stretch(image, 0.008, least_px=200)
     assert found is not None
     assert found[25, 35] > 0.9
+
+
+def test_the_brightest_level_is_what_so_many_pixels_reach():
+    image = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert [brightest_level(image, area) for area in (0, 1, 3, 12, 99)] == [11, 11, 9, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("middle", "brightest", "end"), [(0.1, 0.9, 0.9), (0.1, 0.7, 0.2), (0.02, 0.9, 0.2)]
+)
+def test_the_bright_end_moves_only_in_a_field_of_background(middle, brightest, end):
+    assert bright_end(0.0, middle, 0.2, brightest=brightest, min_contrast=0.01) == end
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9)])

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 
 import typer
 
-__all__ = ["BORDER_HELP", "tell_warnings"]
+__all__ = ["BORDER_HELP", "MISSING_HELP", "tell_warnings"]
 
 BORDER_HELP = (
     "Cells that the frame cuts: keep them as ok, flag them as border, or also reject those that "
     "are more than half outside."
+)
+
+MISSING_HELP = (
+    "A stain that was not acquired: red, blue or yellow; may be given twice. Its files must be "
+    "there, empty images will do; the segmenter does not look at them."
 )
 
 _SHOWN = 10

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hpacells.cli.progress import show_progress
-from hpacells.cli.quality import BORDER_HELP, tell_warnings
+from hpacells.cli.quality import BORDER_HELP, MISSING_HELP, tell_warnings
+from hpacells.core.channels import Channel
 from hpacells.core.locations import LOCATIONS
 from hpacells.images.discover import discover_fields
 from hpacells.predict.completion import RunSummary
@@ -39,6 +40,9 @@ def run(
     segmenter: Annotated[
         str, typer.Option(help=f"What outlines the cells: {', '.join(segmenter_names())}.")
     ] = DEFAULT_SEGMENTER,
+    missing: Annotated[
+        list[Channel] | None, typer.Option(metavar="STAIN", help=MISSING_HELP)
+    ] = None,
     border: Annotated[BorderPolicy, typer.Option(help=BORDER_HELP)] = "reject",
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel, where the files don't say.")
@@ -64,6 +68,7 @@ def run(
         images=str(images.resolve()),
         model=str(resolve_model(model)),
         segmenter=segmenter,
+        missing=tuple(missing or ()),
         border=border,
         pixel_size_um=pixel_size_um,
         runtime=runtime,
@@ -102,9 +107,12 @@ def _tell(summary: RunSummary) -> None:
     if not summary.changed:
         typer.echo("nothing to do: every field that can be used was finished before.")
     counts = summary.provenance["counts"]
+    whole = f"{counts['ok']} whole, {counts['border']} cut by the frame"
+    if summary.provenance["measure_settings"]["border"] == "keep":
+        whole = f"{counts['ok']} whole or cut by the frame"
     typer.echo(
         f"{counts['fields']} fields: {counts['done']} done, {counts['failed']} failed. "
-        f"{counts['cells']} cells: {counts['ok']} whole, {counts['border']} cut by the frame, "
+        f"{counts['cells']} cells: {whole}, "
         f"{counts['rejected']} rejected."
     )
     _tell_locations(summary.provenance["top_locations"])

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from hpacells.cli.progress import show_progress
-from hpacells.cli.quality import BORDER_HELP, tell_warnings
+from hpacells.cli.quality import BORDER_HELP, MISSING_HELP, tell_warnings
+from hpacells.core.channels import Channel
 from hpacells.images.discover import discover_fields
 from hpacells.segment.config import BorderPolicy, MeasureConfig
 from hpacells.segment.registry import DEFAULT_SEGMENTER, get_segmenter, segmenter_names
@@ -26,6 +27,9 @@ def segment(
     segmenter: Annotated[
         str, typer.Option(help=f"What outlines the cells: {', '.join(segmenter_names())}.")
     ] = DEFAULT_SEGMENTER,
+    missing: Annotated[
+        list[Channel] | None, typer.Option(metavar="STAIN", help=MISSING_HELP)
+    ] = None,
     border: Annotated[BorderPolicy, typer.Option(help=BORDER_HELP)] = "reject",
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel, where the files don't say.")
@@ -40,7 +44,7 @@ def segment(
 
     Example: hpacells segment images/ segmented/ --workers 2
     """
-    chosen = get_segmenter(segmenter)
+    chosen = get_segmenter(segmenter, missing=missing or ())
     records = discover_fields(images, pixel_size_um=pixel_size_um)
     with show_progress("segment") as progress:
         summary = segment_fields(
@@ -55,9 +59,12 @@ def segment(
         typer.echo(f"failed: {fov_id}: {reason}", err=True)
     tell_warnings(dict(summary.warnings))
     kept = f" ({summary.n_kept} were done before)" if summary.n_kept else ""
+    cut = f"{summary.n_border} more cut by the frame"
+    if border == "keep":
+        cut = f"{summary.n_touching} of them cut by the frame"
     typer.echo(
-        f"{_count(summary.n_done)}{kept}: {summary.n_ok} cells, {summary.n_border} more cut by the "
-        f"frame, {summary.n_rejected} rejected. Masks and cells.parquet are in {out}."
+        f"{_count(summary.n_done)}{kept}: {summary.n_ok} cells, {cut}, "
+        f"{summary.n_rejected} rejected. Masks and cells.parquet are in {out}."
     )
     if summary.n_done:
         typer.echo(f"Next: hpacells crop {images} {out / 'masks'} CROPS --model MODEL")

@@ -1,9 +1,10 @@
 """Which label images belong together: two folders to the pairs of fields that are compared.
 
-It reads files and says which cells a cells table rejects; it judges nothing.
+It reads files and says which cells a table rejects; it judges nothing.
 """
 
-from collections.abc import Mapping, Set
+import csv
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class MaskPair:
     nuclei
         Found and true nuclei ``(H, W)`` with the ids of their cells; None where one is missing.
     rejected_found, rejected_true
-        Ids that the cells table of either folder rejects.
+        Ids that the table of either folder rejects.
     """
 
     fov_id: str
@@ -56,7 +57,8 @@ class MaskFolders:
     found_nuclei, true_nuclei
         Nuclei by fov_id, for the fields that have them.
     rejected_found, rejected_true
-        By fov_id, the ids that ``cells.parquet`` rejects.
+        By fov_id, the ids that ``cells.parquet`` rejects, or that a simulation's ``cells.csv``
+        calls more than half outside the frame (``in_truth`` 0).
     """
 
     found_files: Mapping[str, Path]
@@ -73,7 +75,8 @@ class MaskFolders:
         Raises
         ------
         TableError
-            When a folder holds no label images, one field has two, or they share no field.
+            When a folder holds no label images, one field has two, they share no field, or a
+            table of cells is damaged.
         """
         found_files, true_files = find_label_images(found), find_label_images(true)
         if not found_files.keys() & true_files.keys():
@@ -86,8 +89,8 @@ class MaskFolders:
             true_files,
             _find_nuclei(found_files),
             _find_nuclei(true_files),
-            _read_rejected(found),
-            _read_rejected(true),
+            _read_rejected(found, found_files),
+            _read_rejected(true, true_files),
         )
 
     def read(self, fov_id: str) -> MaskPair:
@@ -99,8 +102,9 @@ class MaskFolders:
             When an image cannot be read.
         """
         true = read_label_image(self.true_files[fov_id])
+        rejected_true = self.rejected_true.get(fov_id, frozenset())
         if fov_id not in self.found_files:
-            return MaskPair(fov_id, np.zeros_like(true), true)
+            return MaskPair(fov_id, np.zeros_like(true), true, rejected_true=rejected_true)
         nuclei = None
         if fov_id in self.found_nuclei and fov_id in self.true_nuclei:
             nuclei = (
@@ -113,7 +117,7 @@ class MaskFolders:
             true,
             nuclei,
             self.rejected_found.get(fov_id, frozenset()),
-            self.rejected_true.get(fov_id, frozenset()),
+            rejected_true,
         )
 
 
@@ -166,18 +170,54 @@ def _find_nuclei(cells: Mapping[str, Path]) -> dict[str, Path]:
     return _list_part(min(cells.values()).parent, "nuclei")
 
 
-def _read_rejected(folder: Path) -> dict[str, set[int]]:
-    """Read the ids that the cells table in or above the folder calls rejected, if there is one."""
-    tables = [p for p in (folder / "cells.parquet", folder.parent / "cells.parquet") if p.is_file()]
+def _read_rejected(folder: Path, files: Mapping[str, Path]) -> dict[str, set[int]]:
+    """Read the ids that a table calls rejected, if there is one.
+
+    That is ``cells.parquet`` in the folder (above it where it is the folder of images itself, as a
+    run's ``masks/``), else a simulation's ``cells.csv`` beside the images.
+    """
+    beside = min(files.values()).parent
+    tables = [folder / "cells.parquet"]
+    if beside == folder:
+        tables.append(folder.parent / "cells.parquet")
+    ids: Iterable[tuple[str, int]] = ()
+    for table in tables:
+        if table.is_file():
+            ids = _rejected_cells(table)
+            break
+    else:
+        if (beside / "cells.csv").is_file():
+            ids = _cells_outside(beside / "cells.csv")
     rejected: dict[str, set[int]] = {}
-    if tables:
-        with naming_damage(tables[0], "Make it again, or move it away."):
-            table = pq.read_table(
-                tables[0],
-                columns=["fov_id", "cell_id"],
-                filters=[("status", "=", CellStatus.REJECTED.value)],
-            )
-        ids = zip(table["fov_id"].to_pylist(), table["cell_id"].to_pylist(), strict=True)
-        for fov_id, cell_id in ids:
-            rejected.setdefault(fov_id, set()).add(cell_id)
+    for fov_id, cell_id in ids:
+        rejected.setdefault(fov_id, set()).add(cell_id)
     return rejected
+
+
+def _rejected_cells(path: Path) -> list[tuple[str, int]]:
+    """Read field and id of the cells that a run rejects."""
+    with naming_damage(path, "Make it again, or move it away."):
+        table = pq.read_table(
+            path,
+            columns=["fov_id", "cell_id"],
+            filters=[("status", "=", CellStatus.REJECTED.value)],
+        )
+    return list(zip(table["fov_id"].to_pylist(), table["cell_id"].to_pylist(), strict=True))
+
+
+def _cells_outside(path: Path) -> list[tuple[str, int]]:
+    """Read field and id of the simulated cells that are more than half outside the frame.
+
+    A table without the columns of a simulation is somebody's own: it rejects nothing.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            if not {"ID", "cell_id", "in_truth"} <= set(rows.fieldnames or ()):
+                return []
+            return [(row["ID"], int(row["cell_id"])) for row in rows if not int(row["in_truth"])]
+    except (OSError, ValueError, TypeError, csv.Error) as error:  # also text that is not UTF-8
+        raise TableError(
+            f"{path}: expected whole numbers in cell_id and in_truth ({error}). Make it again, or "
+            "move it away."
+        ) from error

@@ -169,8 +169,8 @@ def score_masks(found: Path, true: Path, *, progress: ProgressCallback = silent)
     ----------
     found
         A folder of ``<fov_id>_cells.png`` (or ``.tif``), or a run folder that holds ``masks/``;
-        ``<fov_id>_nuclei.*`` beside them are looked at too. ``cells.parquet`` in it or beside it
-        says which cells are rejected.
+        ``<fov_id>_nuclei.*`` beside them are looked at too. ``cells.parquet`` of the run, or
+        ``cells.csv`` of a simulation's ``truth/``, says which cells are rejected.
     true
         The same; of a dataset folder, its ``truth/``.
     progress

@@ -1,7 +1,8 @@
 """Pictures of found cells over true ones, for people who look for what goes wrong.
 
 Outlines of the true cells lie below those of the found ones, what has no match above what has one;
-merges and splits are tinted, the picture is dimmed. A legend with the field's name and counts
+what is rejected and has none is grey, for it is no error. Merges and splits are tinted, the picture
+is dimmed. A legend with the field's name and counts
 stands under the picture. Never an input to a measurement.
 """
 
@@ -31,8 +32,9 @@ LEGEND = {
     "found, no match": (230, 80, 0),
     "merge (found)": (204, 121, 167),
     "split (true)": (0, 190, 120),
+    "rejected, no match": (120, 120, 120),
 }
-"""Colours, RGB: outlines of four kinds, and two tints."""
+"""Colours, RGB: outlines of four kinds, two tints, and what does not count as an error."""
 
 _THRESHOLD = 0.6
 _TINT = 0.45
@@ -89,14 +91,18 @@ def draw_overlay(
     drawn = np.rint(picture * _DIM).astype(np.uint8)
     _tint(drawn, np.isin(found, counts.merged), "merge (found)")
     _tint(drawn, np.isin(true, counts.split), "split (true)")
-    for ids, missed, what, width in (
-        (true, match.unmatched_true, ("true, matched", "true, missed"), _TRUE_PX),
-        (found, match.unmatched_found, ("found, matched", "found, no match"), _FOUND_PX),
-    ):
+    for ids, missed, rejected, what, width in (
+        (true, match.unmatched_true, pair.rejected_true, ("true, matched", "true, missed"),
+         _TRUE_PX),
+        (found, match.unmatched_found, pair.rejected_found, ("found, matched", "found, no match"),
+         _FOUND_PX),
+    ):  # fmt: skip
         edge = _edges(ids)
         is_missed = np.isin(ids, missed)
-        for name, chosen in zip(what, (edge & ~is_missed, edge & is_missed), strict=True):
-            drawn[_widen(chosen, width)] = LEGEND[name]
+        is_rejected = is_missed & np.isin(ids, list(rejected))
+        kinds = (is_rejected, ~is_missed, is_missed & ~is_rejected)
+        for name, chosen in zip(("rejected, no match", *what), kinds, strict=True):
+            drawn[_widen(edge & chosen, width)] = LEGEND[name]
     return np.vstack([_fit(drawn), _draw_legend(counts, max(columns, _legend_width()))])
 
 
@@ -154,7 +160,7 @@ def _legend_width() -> int:
 
 
 def _draw_legend(counts: FieldMaskCounts, width: int) -> _Picture:
-    """Draw the field's name and counts, and what the colours mean, in two rows of three."""
+    """Draw the field's name and counts, and what the colours mean, in rows of three."""
     scores = sum_fields([counts])
     f1 = scores.f1[f"{_THRESHOLD:.2f}"]
     title = f"{counts.fov_id}"
@@ -162,7 +168,8 @@ def _draw_legend(counts: FieldMaskCounts, width: int) -> _Picture:
         f"F1 {'-' if f1 is None else f'{f1:.3f}'} at IoU {_THRESHOLD:.2f}: {scores.n_found} found, "
         f"{scores.n_true} true, {scores.merges} merges, {scores.splits} splits"
     )
-    image = Image.new("RGB", (width, 4 * _LINE_PX + 2 * _MARGIN_PX), (0, 0, 0))
+    n_lines = 2 + -(-len(LEGEND) // 3)
+    image = Image.new("RGB", (width, n_lines * _LINE_PX + 2 * _MARGIN_PX), (0, 0, 0))
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(_FONT_PX)
     for line, text in enumerate((title, numbers)):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from hpacells import __version__
+from hpacells.core.channels import Channel
 from hpacells.core.provenance import sha256_file
 from hpacells.runtime.model_folder import SPEC_FILE, ModelFolder
 from hpacells.runtime.session import PRECISION, RUNTIME
@@ -33,6 +34,9 @@ class RunSettings(BaseModel):
 
     segmenter: str = DEFAULT_SEGMENTER
     """Name in the registry of segmenters."""
+
+    missing: tuple[Channel, ...] = ()
+    """Stains that were not acquired; the segmenter does not look at them."""
 
     border: BorderPolicy = "reject"
     """What becomes of cells that the frame cuts."""

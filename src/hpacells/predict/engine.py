@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 
-from hpacells.core.errors import ImageError, InputError, OutputError, PixelSizeError
+from hpacells.core.errors import ImageError, InputError, ModelError, OutputError, PixelSizeError
 from hpacells.core.fov import FieldOfView, FovRecord
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.storage import output_lock
@@ -42,8 +42,10 @@ __all__ = ["run_fields"]
 
 logger = logging.getLogger(__name__)
 
-_FIELD_ERRORS = (InputError, cv2.error, MemoryError, ValueError, ArithmeticError, LookupError)
-"""What can be wrong with one field's content; anything else stops the run."""
+_SAID_ERRORS = (InputError, ModelError)
+_FIELD_ERRORS = (*_SAID_ERRORS, cv2.error, MemoryError, ValueError, ArithmeticError, LookupError)
+"""What can be wrong with one field's content, or with what a network makes of it; anything else
+stops the run."""
 
 _SHOWN = 5
 
@@ -93,7 +95,7 @@ def run_fields(
     """
     records = _sort_records(records)
     model = load_model(Path(settings.model))
-    segmenter = get_segmenter(settings.segmenter)
+    segmenter = get_segmenter(settings.segmenter, missing=settings.missing)
     described = describe_settings(settings, model, segmenter)
     check_owner(out, described)
     with output_lock(out), _opencv_threads(plan.threads):
@@ -193,7 +195,10 @@ def _describe_failure(record: FovRecord, fov: FieldOfView | None, error: Excepti
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
         text = f"field {record.fov_id}: not enough memory. Use fewer --workers."
-    elif not isinstance(error, InputError):
+    elif isinstance(error, _SAID_ERRORS):
+        named = record.fov_id in text
+        text = text if named else f"field {record.fov_id}: {text}"
+    else:
         logger.warning("field %s failed", record.fov_id, exc_info=error)
         text = f"field {record.fov_id}: {type(error).__name__}: {text}"
     return FailedField(text) if fov is None else FailedField(text, fov.width, fov.height)

@@ -155,7 +155,7 @@ _FIELD_FLAGS = {
         "The nuclei stand in another stain: check the files' colours before using the scores.",
     ),
     "qc_constant_stain": (
-        "A stain has one grey value everywhere",
+        "A stain shows nothing: one grey value everywhere, or noise",
         "It may be missing: outlines and scores of such a field mean little.",
     ),
 }

@@ -12,12 +12,14 @@ that was put there by hand counts like one that was fetched.
 
 import http.client
 import logging
+import lzma
 import os
 import shutil
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -40,6 +42,9 @@ __all__ = [
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
+_CANNOT_FETCH = (OSError, http.client.HTTPException)
+# no archive, damaged, no such member, encrypted, of an unknown compression
+_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, RuntimeError)
 _UrlOpener = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
@@ -170,7 +175,9 @@ def _fetch(weights: PublishedWeights, file: PublishedFile, open_url: _UrlOpener)
     try:
         with atomic_path(path) as temporary:
             with open_url(file.url) as source, temporary.open("wb") as target:
+                _require_secure(file.url, source)
                 shutil.copyfileobj(source, target, _CHUNK)
+                _require_whole(source, target.tell())
             if file.member is not None:
                 _take_member(temporary, file.member)
             got = sha256_file(temporary)
@@ -179,12 +186,27 @@ def _fetch(weights: PublishedWeights, file: PublishedFile, open_url: _UrlOpener)
                     f"{file.url}: expected sha256 {known} ({file.checked_against}), got {got}. It "
                     "is another file, and was not kept."
                 )
-    except (OSError, http.client.HTTPException, zipfile.BadZipFile, KeyError) as error:
+    except (*_CANNOT_FETCH, *_BAD_ARCHIVE) as error:
         raise ModelError(
             f"{file.url}: cannot be fetched ({error}). {by_hand(weights, file)}"
         ) from error
     if known is None:
         _write_first_sight(path, got)
+
+
+def _require_secure(url: str, source: IO[bytes]) -> None:
+    """Refuse a secure address that led to one which anybody on the way may change."""
+    last = getattr(source, "url", None) or url
+    if url.startswith("https:") and not last.startswith("https:"):
+        raise OSError(f"it leads to {last}, expected another https address")
+
+
+def _require_whole(source: IO[bytes], n_bytes: int) -> None:
+    """Refuse what ends before the length that was announced: reading in pieces raises nothing."""
+    headers = getattr(source, "headers", None)
+    announced = headers.get("Content-Length") if headers is not None else None
+    if announced is not None and int(announced) != n_bytes:
+        raise OSError(f"expected {announced} bytes, got {n_bytes}: the connection broke off")
 
 
 def by_hand(weights: PublishedWeights, file: PublishedFile) -> str:
@@ -269,4 +291,7 @@ def remove_weights(weights: PublishedWeights) -> int:
         n += path.is_file()
         path.unlink(missing_ok=True)
         _first_sight(path).unlink(missing_ok=True)
+        path.with_name(f"{path.stem}.rdf.yaml").unlink(missing_ok=True)  # a library's description
+    with suppress(OSError):  # not there, or something that is not ours lies in it
+        (cache_folder() / weights.name).rmdir()
     return n

@@ -1,4 +1,4 @@
-"""What may be wrong with a field as a whole: no cells, a constant stain, stains exchanged.
+"""What may be wrong with a field as a whole: no cells, a stain that shows nothing, an exchange.
 
 Like the flags of cells these inform and decide nothing: the field is done. They stand in the
 ``qc_`` columns of the fields table, and ``reason`` says in words what they mean for this field.
@@ -11,13 +11,19 @@ import numpy as np
 from hpacells.core.cell_table import FIELD_QUALITY_COLUMNS, CellStatus, CellTable
 from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.fov import FieldOfView
+from hpacells.runtime.segmenter_folder import MAP_STAINS
 from hpacells.segment.config import QualityConfig
+from hpacells.segment.resolution import WorkingScale
 from hpacells.segment.stain_swap import find_misplaced_nuclei
+from hpacells.segment.structure import has_structure
 
-__all__ = ["FieldQuality", "find_constant_stains", "judge_field"]
+__all__ = ["FieldQuality", "find_constant_stains", "find_empty_stains", "judge_field"]
 
 _HOT_SHARE = 1e-4
 """A stain is constant also where up to this share of its pixels (hot ones, dust) differ."""
+
+_EMPTY_PIXEL_UM = 0.32
+"""Pixel size that stains without structure are looked for at: that of the ``unet`` segmenter."""
 
 _PROBE_PX = 10_000
 """About as many pixels tell the grey value that a constant stain would have."""
@@ -33,12 +39,15 @@ class FieldQuality:
         No cell that counts: none at all, or rejected ones only.
     constant
         Stains that have one grey value everywhere.
+    empty
+        Stains that vary, but show nothing of the size of cells.
     nuclei_in
         The stain that the nuclei stand in, where that is not the nucleus stain.
     """
 
     no_cells: bool
     constant: tuple[Channel, ...] = ()
+    empty: tuple[Channel, ...] = ()
     nuclei_in: Channel | None = None
 
     @property
@@ -50,6 +59,9 @@ class FieldQuality:
         if self.constant:
             names = ", ".join(stain.value for stain in self.constant)
             said.append(f"constant stain: {names}")
+        if self.empty:
+            names = ", ".join(stain.value for stain in self.empty)
+            said.append(f"stain without structure: {names}")
         if self.nuclei_in is not None:
             said.append(
                 f"stains look swapped: nuclei in {self.nuclei_in.value}, "
@@ -59,7 +71,7 @@ class FieldQuality:
 
     def columns(self) -> dict[str, object]:
         """Give the ``qc_`` columns and ``reason`` of the fields table."""
-        flags = (self.no_cells, bool(self.constant), self.nuclei_in is not None)
+        flags = (self.no_cells, bool(self.constant or self.empty), self.nuclei_in is not None)
         return {**dict(zip(FIELD_QUALITY_COLUMNS, flags, strict=True)), "reason": self.reason}
 
 
@@ -80,12 +92,14 @@ def judge_field(
     Returns
     -------
     FieldQuality
-        Where the nucleus stain is constant, nothing is said of exchanged stains.
+        Where the nucleus stain shows nothing, nothing is said of exchanged stains.
     """
     constant = find_constant_stains(fov)
+    empty = tuple(stain for stain in find_empty_stains(fov) if stain not in constant)
     counted = cells.count(CellStatus.OK) + cells.count(CellStatus.BORDER)
-    misplaced = None if Channel.NUCLEUS in constant else find_misplaced_nuclei(fov, config)
-    return FieldQuality(no_cells=counted == 0, constant=constant, nuclei_in=misplaced)
+    shows_nuclei = Channel.NUCLEUS not in (*constant, *empty)
+    misplaced = find_misplaced_nuclei(fov, config) if shows_nuclei else None
+    return FieldQuality(no_cells=counted == 0, constant=constant, empty=empty, nuclei_in=misplaced)
 
 
 def find_constant_stains(fov: FieldOfView) -> tuple[Channel, ...]:
@@ -95,6 +109,23 @@ def find_constant_stains(fov: FieldOfView) -> tuple[Channel, ...]:
     all of them are the same; one of a single pixel always is.
     """
     return tuple(stain for stain in CHANNELS if _is_constant(fov.channel(stain)))
+
+
+def find_empty_stains(fov: FieldOfView) -> tuple[Channel, ...]:
+    """Name the stains that show nothing of the size of cells: noise, a constant, uneven light.
+
+    Only those that cells are outlined by: a protein may be nowhere.
+    """
+    shape, pixel_um = (fov.height, fov.width), fov.pixel_size_um
+    grid = WorkingScale.of_field(shape, pixel_um, _EMPTY_PIXEL_UM)
+    return tuple(
+        stain
+        for stain in CHANNELS
+        if stain in MAP_STAINS
+        and not has_structure(
+            grid.reduce(fov.channel(stain), fov.max_value), grid.pixel_um, source_um=pixel_um
+        )
+    )
 
 
 def _is_constant(stain: np.ndarray) -> bool:

@@ -3,8 +3,9 @@
 A cell is *rejected* when it is debris (smaller than a cell can be) or more than half outside the
 frame (``segment.frame`` says how that is estimated), *border* when it touches the frame otherwise,
 and *ok* in all other cases. Rejected cells keep their mask ids and their rows. Under another border
-policy (``MeasureConfig.border``) no cell is rejected for lying outside, or the frame decides
-nothing at all. The ``qc_`` columns come from ``segment.quality``.
+policy (``MeasureConfig.border``) no cell that touches the frame is rejected, however little of it
+is to be seen, or the frame decides nothing at all. The ``qc_`` columns come from
+``segment.quality``.
 """
 
 from typing import Any
@@ -23,9 +24,11 @@ from hpacells.segment.config import MeasureConfig
 from hpacells.segment.frame import mostly_outside
 from hpacells.segment.quality import flag_cells
 
-__all__ = ["REASON_OUTSIDE", "measure_cells"]
+__all__ = ["REASON_CUT", "REASON_OUTSIDE", "measure_cells"]
 
 REASON_OUTSIDE = "more than half outside the frame"
+REASON_CUT = "cut by the frame"
+"""How the reason begins of a cell of which too little is in the picture."""
 
 _BLOCK_PX = 1 << 22
 """Pixels that are counted at a time: positions take eight bytes each."""
@@ -153,12 +156,15 @@ def _judge(
     reason: list[str | None] = []
     for i in range(len(area_um2)):
         why = None
-        if outside[i] and config.border == "reject":
+        what = REASON_CUT if touches[i] else "debris"
+        if touches[i] and config.border != "reject":
+            pass  # how large it is cannot be known
+        elif outside[i]:
             why = REASON_OUTSIDE
         elif small[i]:
-            why = f"debris: smaller than {config.min_cell_um2:g} µm²"
+            why = f"{what}: smaller than {config.min_cell_um2:g} µm²"
         elif bare[i]:
-            why = f"debris: no nucleus and smaller than {config.min_bare_cell_um2:g} µm²"
+            why = f"{what}: no nucleus and smaller than {config.min_bare_cell_um2:g} µm²"
         judged = CellStatus.BORDER if touches[i] and config.border != "keep" else CellStatus.OK
         status.append((CellStatus.REJECTED if why else judged).value)
         reason.append(why)

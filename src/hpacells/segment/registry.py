@@ -1,16 +1,17 @@
 """Segmenters by name: the one contract field of view → matched nuclei and cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.errors import ConfigError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
 from hpacells.segment.adapters.atlas import AtlasSegmenter
 from hpacells.segment.adapters.cellpose import CellposeSegmenter
 from hpacells.segment.adapters.instanseg import InstansegSegmenter
-from hpacells.segment.unet import UNET_FOLDER, UnetSegmenter
+from hpacells.segment.unet import UnetSegmenter
 from hpacells.segment.watershed import WatershedSegmenter
 
 __all__ = [
@@ -41,22 +42,17 @@ class Segmenter(Protocol):
         ...
 
 
-def _built_in() -> dict[str, Callable[[], Segmenter]]:
-    found: dict[str, Callable[[], Segmenter]] = {"watershed": WatershedSegmenter}
-    if UNET_FOLDER.is_dir():
-        found["unet"] = UnetSegmenter
-    return found
+SEGMENTERS: Mapping[str, Callable[..., Segmenter]] = MappingProxyType(
+    {"unet": UnetSegmenter, "watershed": WatershedSegmenter}
+)
+"""Name to what makes the segmenter with its default settings; these two need nothing else."""
 
-
-SEGMENTERS: Mapping[str, Callable[[], Segmenter]] = MappingProxyType(_built_in())
-"""Name to what makes the segmenter with its default settings; ``unet`` where its weights are."""
-
-ADAPTERS: Mapping[str, Callable[[], Segmenter]] = MappingProxyType(
+ADAPTERS: Mapping[str, Callable[..., Segmenter]] = MappingProxyType(
     {"atlas": AtlasSegmenter, "cellpose": CellposeSegmenter, "instanseg": InstansegSegmenter}
 )
 """Published segmenters: each needs an extra, and fetches its weights when it is first made."""
 
-DEFAULT_SEGMENTER = "watershed"
+DEFAULT_SEGMENTER = "unet"
 
 
 def segmenter_names() -> list[str]:
@@ -64,18 +60,20 @@ def segmenter_names() -> list[str]:
     return [*sorted(SEGMENTERS), *sorted(ADAPTERS)]
 
 
-def get_segmenter(name: str) -> Segmenter:
+def get_segmenter(name: str, *, missing: Collection[Channel] = ()) -> Segmenter:
     """Make a segmenter with its default settings.
 
     Parameters
     ----------
     name
         A key of ``SEGMENTERS`` or ``ADAPTERS``.
+    missing
+        Stains that were not acquired, in any order; what stands in their place is not looked at.
 
     Raises
     ------
     ConfigError
-        When there is none of this name.
+        When there is none of this name, or it cannot do without a missing stain.
     MissingExtraError
         When a published one needs a package that is not installed.
     ModelError
@@ -86,4 +84,10 @@ def get_segmenter(name: str) -> Segmenter:
         raise ConfigError(
             f"--segmenter: expected one of {', '.join(segmenter_names())}, got {name!r}"
         )
-    return found[name]()
+    if not missing:
+        return found[name]()
+    if name == WatershedSegmenter.name:
+        raise ConfigError(
+            "--missing: the watershed segmenter looks at every stain. Take --segmenter unet."
+        )
+    return found[name](missing=tuple(stain for stain in CHANNELS if stain in missing))

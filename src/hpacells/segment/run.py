@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, FIELD_SCHEMA, CellStatus, FieldStatus
-from hpacells.core.errors import ConfigError, ImageError, OutputError
+from hpacells.core.errors import ConfigError, ImageError, InputError, ModelError, OutputError
 from hpacells.core.fov import FovRecord
 from hpacells.core.parquet import naming_damage
 from hpacells.core.pools import over_processes
@@ -57,6 +58,8 @@ class SegmentSummary:
         ``(fov_id, reason)`` of the fields asked for that could not be used.
     n_ok, n_border, n_rejected
         Cells by status, over all done fields.
+    n_touching
+        Of the ok and border ones, those that touch the frame.
     warnings
         ``(fov_id, what)`` of the done fields in which something looks wrong.
     """
@@ -67,6 +70,7 @@ class SegmentSummary:
     n_ok: int
     n_border: int
     n_rejected: int
+    n_touching: int
     warnings: tuple[tuple[str, str], ...] = ()
 
 
@@ -99,8 +103,8 @@ def segment_fields(
     Returns
     -------
     SegmentSummary
-        A field that raises ``ImageError`` is recorded with status ``failed``, and tried again when
-        asked again.
+        A field that cannot be read (``ImageError``), outlined or measured (``InputError``,
+        ``ModelError``) is recorded with status ``failed``, and tried again when asked again.
 
     Raises
     ------
@@ -144,12 +148,19 @@ def segment_fields(
         n_ok=counts[CellStatus.OK],
         n_border=counts[CellStatus.BORDER],
         n_rejected=counts[CellStatus.REJECTED],
+        n_touching=_count_touching(out / "cells.parquet"),
         warnings=tuple(
             (str(row["fov_id"]), str(row["reason"]))
             for row in rows
             if row["status"] == FieldStatus.DONE.value and row["reason"] is not None
         ),
     )
+
+
+def _count_touching(cells: Path) -> int:
+    columns = pq.read_table(cells, columns=["status", "touches_border"])
+    counted = pc.not_equal(columns["status"], CellStatus.REJECTED.value)
+    return pc.sum(pc.and_(counted, columns["touches_border"])).as_py() or 0
 
 
 def _check_settings(out: Path, segmenter: Segmenter, measure: MeasureConfig) -> None:
@@ -209,8 +220,12 @@ def _segment_field(
         fov, digest = read_field_with_digest(record)
     except ImageError as error:
         return str(error)
-    masks = segmenter(fov)
-    cells = measure_cells(fov, masks, measure)
+    try:
+        masks = segmenter(fov)
+        cells = measure_cells(fov, masks, measure)
+        quality = judge_field(fov, cells, measure.quality)
+    except (InputError, ModelError) as error:
+        return f"field {record.fov_id}: {error}"
     write_masks(out / "masks", fov.fov_id, masks)
     row = _field_row(record) | {
         "status": FieldStatus.DONE.value,
@@ -218,7 +233,7 @@ def _segment_field(
         "height": fov.height,
         "pixel_size_um": fov.pixel_size_um,
         **{f"n_{status.value}": cells.count(status) for status in CellStatus},
-        **judge_field(fov, cells, measure.quality).columns(),
+        **quality.columns(),
     }
     metadata = {_FIELD_KEY: json.dumps(row).encode(), _DIGEST_KEY: digest.encode()}
     with atomic_path(_part_path(out, fov.fov_id)) as path:

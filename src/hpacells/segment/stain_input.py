@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hpacells.core.channels import Channel
-from hpacells.core.errors import ConfigError
+from hpacells.core.errors import ConfigError, ImageError
 from hpacells.core.fov import FieldOfView
 from hpacells.runtime.segmenter_folder import MAP_STAINS
 from hpacells.segment.resolution import WorkingScale
+from hpacells.segment.stains import bright_end, brightest_level
+from hpacells.segment.structure import has_structure
 
 __all__ = [
     "NORMALISATION",
@@ -27,13 +29,23 @@ __all__ = [
 
 NORMALISATION = (
     "sqrt(clip((v - low) / max(high - low, 0.01), 0, 1)); v share of the full scale at the working "
-    "resolution, low and high its 2 % and 99.8 % points in the field"
+    "resolution, low and high its 2 % and 99.8 % points in the field; where 0.2 % of the field is "
+    "more than 50 µm² and all below high is background without structure, high is the level that "
+    "50 µm² exceed, if that lies more than 4 (high - low) above low; 0 for a stain without "
+    "structure of 2 to 20 µm"
 )
 """What ``normalise_stain`` does, in words, for ``segmenter.json``."""
 
-_PERCENTILES = (2.0, 99.8)
+_PERCENTILES = (2.0, 50.0, 99.8)
+_BRIGHT_SHARE = 1 - _PERCENTILES[-1] / 100
+_SMALLEST_UM2 = 50.0
+"""Less than a nucleus: so much of a large field is bright enough to be its bright end."""
+_CELLS_SHARE = 0.25
+"""Structure of a field full of cells, however dim; its bright end is not that of a speck."""
 _MIN_SPAN = 0.01
 _MAX_ENLARGEMENT = 4.0
+_MAX_PIXELS = 100_000_000
+"""Of a working image: 3.2 mm squared at 0.32 µm, and 1.2 GB for the stains alone."""
 
 
 def network_grid(
@@ -55,9 +67,23 @@ def network_grid(
     WorkingScale
         A field coarser than four times ``working_pixel_um`` is enlarged four times and no more:
         there is nothing to see in it.
+
+    Raises
+    ------
+    ImageError
+        When the grid would have more than 100 million pixels.
     """
     ratio = min(_MAX_ENLARGEMENT, pixel_size_um / working_pixel_um)
     rows, columns = (max(1, round(side * ratio)) for side in shape)
+    if rows * columns > _MAX_PIXELS:
+        down_mm, across_mm = (side * pixel_size_um / 1000 for side in shape)
+        raise ImageError(
+            f"expected a field of at most {_MAX_PIXELS / 1e6:g} million pixels at "
+            f"{pixel_size_um / ratio:.3g} µm, got {shape[0]} x {shape[1]} pixels of "
+            f"{pixel_size_um:g} µm ({down_mm:.3g} x {across_mm:.3g} mm), which makes "
+            f"{rows * columns / 1e6:.0f} million. Check the pixel size, or cut the field into "
+            "parts."
+        )
     return WorkingScale((rows, columns), pixel_size_um / ratio)
 
 
@@ -71,7 +97,8 @@ def stain_stack(fov: FieldOfView, grid: WorkingScale) -> npt.NDArray[np.float32]
     """
     stack = np.empty((len(MAP_STAINS), *grid.shape), np.float32)
     for plane, channel in zip(stack, MAP_STAINS, strict=True):
-        plane[:] = normalise_stain(stain_on_grid(fov, channel, grid))
+        stain = stain_on_grid(fov, channel, grid)
+        plane[:] = normalise_stain(stain, grid, source_um=fov.pixel_size_um)
     return stack
 
 
@@ -94,7 +121,7 @@ def stain_on_grid(
 
 
 def normalise_stain(
-    stain: npt.NDArray[np.float32],
+    stain: npt.NDArray[np.float32], grid: WorkingScale, *, source_um: float
 ) -> npt.NDArray[np.float32]:
     """Bring a stain to 0 (background) … 1 (its bright end), dim parts lifted by a square root.
 
@@ -102,15 +129,32 @@ def normalise_stain(
     ----------
     stain
         ``(h, w)`` float32 shares of the full scale: the whole field.
+    grid
+        What it lies on.
+    source_um
+        µm per pixel of the field.
 
     Returns
     -------
     ndarray
-        ``(h, w)`` float32 in [0, 1]; a constant stain becomes 0, and a span below 1 % of the full
-        scale is not stretched to all of it.
+        ``(h, w)`` float32 in [0, 1]; a constant stain becomes 0, and so does one that shows nothing
+        of the size of cells; a span below 1 % of the full scale is not stretched to all of it.
     """
-    low, high = np.percentile(stain, _PERCENTILES)
-    span = max(float(high - low), _MIN_SPAN)
+    low, middle, high = (float(value) for value in np.percentile(stain, _PERCENTILES))
+    smallest_px = grid.px2(_SMALLEST_UM2)
+    if _BRIGHT_SHARE * stain.size > smallest_px:
+        brightest = brightest_level(stain, smallest_px)
+        end = bright_end(low, middle, high, brightest=brightest, min_contrast=_MIN_SPAN)
+        if end != high and not has_structure(
+            np.minimum(stain, np.float32(high)),
+            grid.pixel_um,
+            source_um=source_um,
+            least=_CELLS_SHARE,
+        ):
+            high = end
+    if not has_structure(stain, grid.pixel_um, source_um=source_um):
+        return np.zeros_like(stain)
+    span = max(high - low, _MIN_SPAN)
     return np.sqrt(np.clip((stain - np.float32(low)) / np.float32(span), 0.0, 1.0))
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["blur", "close_gaps", "cut_threads", "stretch"]
+__all__ = ["blur", "bright_end", "brightest_level", "close_gaps", "cut_threads", "stretch"]
 
 _SPARSE = 4.0
 """How many times brighter than the bright end something is that a sparse field is about."""
@@ -42,15 +42,40 @@ def stretch(
         Pixels of the smallest thing that is to be seen.
     """
     low, middle, high = np.percentile(image, [2.0, 50.0, 99.5])
-    is_background = high - middle <= _NOISE * max(middle - low, min_contrast / 2)
-    # its brighter half: the edges are blurred
-    place = max(0, image.size - max(1, round(least_px / 2)))
-    brightest = np.partition(image.ravel(), place)[place]
-    if is_background and brightest - low > _SPARSE * (high - low):
-        high = brightest
+    brightest = brightest_level(image, least_px / 2)  # its brighter half: the edges are blurred
+    high = bright_end(low, middle, high, brightest=brightest, min_contrast=min_contrast)
     if high - low < min_contrast:
         return None
     return np.clip((image - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
+
+
+def brightest_level(image: npt.NDArray[np.float32], area_px: float) -> float:
+    """Give the grey value that this many pixels reach or exceed."""
+    place = max(0, image.size - max(1, round(area_px)))
+    return float(np.partition(image.ravel(), place)[place])
+
+
+def bright_end(
+    low: float, middle: float, high: float, *, brightest: float, min_contrast: float
+) -> float:
+    """Choose the bright end of a stain: ``high``, or ``brightest`` where a field is sparse.
+
+    Parameters
+    ----------
+    low, middle, high
+        Percentiles of the stain: its dark end, its median and its bright end as a rule.
+    brightest
+        Level of the smallest thing that is to be seen.
+    min_contrast
+        Least span that isn't noise, in the same unit.
+
+    Returns
+    -------
+    float
+        ``brightest`` where all up to ``high`` is background and it is far brighter than that.
+    """
+    is_background = high - middle <= _NOISE * max(middle - low, min_contrast / 2)
+    return brightest if is_background and brightest - low > _SPARSE * (high - low) else high
 
 
 def _disk(radius_px: float) -> npt.NDArray[np.uint8]:

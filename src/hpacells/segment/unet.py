@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpacells.core.channels import Channel
-from hpacells.core.errors import ConfigError
+from hpacells.core.errors import ConfigError, ModelError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
 from hpacells.runtime.registry import WEIGHTS_FOLDER
@@ -27,7 +27,7 @@ from hpacells.segment.config import UnetConfig
 from hpacells.segment.instances import cells_from_maps
 from hpacells.segment.redraw import redraw
 from hpacells.segment.resolution import WorkingScale, keep_inside, renumber
-from hpacells.segment.stain_input import network_grid, present_flags, stain_stack
+from hpacells.segment.stain_input import NORMALISATION, network_grid, present_flags, stain_stack
 from hpacells.segment.tiles import map_in_tiles
 
 __all__ = ["UNET_FOLDER", "UnetSegmenter"]
@@ -54,7 +54,7 @@ class UnetSegmenter:
     ConfigError
         When there are no weights, or the missing stains are not some of the network's three.
     ModelError
-        When the folder is damaged.
+        When the folder is damaged, or its network was trained on stains normalised otherwise.
     """
 
     folder: Path = UNET_FOLDER
@@ -69,18 +69,26 @@ class UnetSegmenter:
                 f"segmenter unet: expected its weights in {self.folder}, there are none. Train "
                 "them with 'python scripts/train_segmenter.py', or take --segmenter watershed."
             )
-        self._loaded()
+        wanted = self._loaded().spec.normalisation
+        if wanted != NORMALISATION:
+            raise ModelError(
+                f"{self.folder / SEGMENTER_SPEC}: its network wants stains normalised as "
+                f"{wanted!r}, this version of hpacells gives {NORMALISATION!r}. Take the weights "
+                "that belong to this version, or the version that they were trained with."
+            )
 
     def _loaded(self) -> SegmenterFolder:
         return _load(self.folder, (self.folder / SEGMENTER_SPEC).stat().st_mtime_ns)
 
     @property
     def settings(self) -> dict[str, object]:
-        """Configuration, missing stains, and the hash of the weights, as JSON-ready values."""
+        """Configuration, missing stains, input and hash of the weights, as JSON-ready values."""
         found = self._loaded()
         return {
             **self.config.model_dump(mode="json"),
             "missing": sorted(stain.value for stain in self.missing),
+            "pixel_size_um": found.spec.pixel_size_um,
+            "normalisation": found.spec.normalisation,
             "weights": f"{found.spec.name}-{found.spec.version}",
             "weights_sha256": found.graph_sha256,
         }

@@ -15,7 +15,7 @@ from hpacells.crops.store import REQUEST_FILE, STORE_FILE, CropStore
 from hpacells.images.discover import discover_fields, find_train_csv
 from hpacells.images.labels import match_labels, read_labels
 from hpacells.segment.measure import measure_cells
-from hpacells.segment.registry import Segmenter, get_segmenter
+from hpacells.segment.registry import DEFAULT_SEGMENTER, Segmenter, get_segmenter
 from hpacells.train.config import TrainConfig
 
 __all__ = ["PreparedData", "SegmentedMasks", "check_model_folder", "prepare_data"]
@@ -69,7 +69,7 @@ def prepare_data(
     out: Path,
     config: TrainConfig,
     *,
-    segmenter: str = "watershed",
+    segmenter: str = DEFAULT_SEGMENTER,
     workers: int = 1,
     pixel_size_um: float | None = None,
     progress: ProgressCallback = silent,

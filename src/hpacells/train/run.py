@@ -37,6 +37,7 @@ from hpacells.runtime.model_folder import (
     Training,
     load_model,
 )
+from hpacells.segment.registry import DEFAULT_SEGMENTER
 from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData, load_training_data, shuffle_targets
 from hpacells.train.loop import LoopResult, architecture_kwargs, train_classifier
@@ -84,7 +85,7 @@ def train(
     out: Path,
     config: TrainConfig,
     *,
-    segmenter: str = "watershed",
+    segmenter: str = DEFAULT_SEGMENTER,
     workers: int = 1,
     threads: int | None = None,
     progress: ProgressCallback = silent,

@@ -203,7 +203,7 @@ class _Pipeline:
         return SimpleNamespace(members={"output0": SimpleNamespace(data=found.numpy())})
 
 
-def test_bioimageio_is_asked_by_a_description_of_the_local_file(publish, draw, monkeypatch):
+def test_bioimageio_is_asked_by_a_description_of_the_local_file(publish, draw, monkeypatch, cache):
     def load_model_description(path, *, perform_io_checks):
         assert perform_io_checks is False
         content = yaml.safe_load(path.read_text())
@@ -220,6 +220,7 @@ def test_bioimageio_is_asked_by_a_description_of_the_local_file(publish, draw, m
     library = Library("torch", "torch", "train", open_bioimageio)
     fov = draw()
     through = AtlasSegmenter(weights=weights, library=library)(fov)
+    assert sorted(path.name for path in cache.rglob("*.*")) == ["cell_model.pt", "nuclei_model.pt"]
     direct = AtlasSegmenter(weights=weights, library=TORCH)(fov)
     np.testing.assert_array_equal(through.cells, direct.cells)
 

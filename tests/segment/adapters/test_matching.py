@@ -1,5 +1,7 @@
 """Matched ids, whole cells, the field's own pixels."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,32 @@ def test_a_nucleus_mostly_outside_all_cells_is_gone():
     assert not match_nuclei(nuclei, cells).any()
     assert not match_nuclei(np.zeros_like(cells), cells).any()
     assert not match_nuclei(nuclei, np.zeros_like(cells)).any()
+
+
+def test_many_ids_take_memory_by_the_pixels_not_by_the_pairs_of_ids():
+    """A table of all pairs of these ids would hold 3.6 thousand million numbers."""
+    cells = np.arange(60_000, dtype=np.int32).reshape(200, 300)
+    nuclei = (60_000 - cells) * (cells % 7 == 0)
+    tracemalloc.start()
+    try:
+        found = match_nuclei(nuclei.astype(np.int32), cells)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found, np.where(nuclei > 0, cells, 0))
+    assert peak < 20 * 2**20
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_owners_are_those_of_a_table_of_all_pairs(seed):
+    rng = np.random.default_rng(seed)
+    nuclei, cells = rng.integers(0, 9, (2, 17, 23)).astype(np.int32)
+    shared = np.zeros((9, 9), int)
+    np.add.at(shared, (nuclei.ravel(), cells.ravel()), 1)
+    owner = shared.argmax(axis=1)
+    owner[0] = 0
+    wanted = np.where((owner[nuclei] == cells), cells, 0) * (nuclei > 0)
+    np.testing.assert_array_equal(match_nuclei(nuclei, cells), wanted)
 
 
 def test_finished_cells_are_whole_numbered_in_reading_order_and_no_debris():

@@ -106,6 +106,7 @@ def test_a_training_leaves_a_segmenter_that_runs(trained, drawn_dataset):
     out, spec = trained
     assert load_segmenter(out).spec == spec
     assert spec.training["n_fields"] == 5
+    assert spec.training["simulation"] is None  # drawn by these tests
     assert spec.training["last"]["step"] == 2
     assert not (out / "checkpoint.pt").exists()
     assert json.loads((out / "history.json").read_text(encoding="utf-8"))

@@ -10,10 +10,12 @@ References
 .. [1] doi:10.5281/zenodo.6200999 (nuclei) and doi:10.5281/zenodo.6200635 (cells), CC-BY-4.0.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -27,7 +29,6 @@ from hpacells.core.errors import ConfigError, ModelError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
 from hpacells.core.provenance import sha256_file
-from hpacells.core.storage import atomic_path
 from hpacells.runtime.published_weights import PublishedWeights
 from hpacells.segment.adapters.catalogue import ATLAS_WEIGHTS, CELL_FILE, NUCLEUS_FILE
 from hpacells.segment.adapters.config import AtlasConfig
@@ -112,14 +113,20 @@ def open_bioimageio(files: Mapping[str, Path], device: str) -> Mapping[str, Netw
     digest = import_module("bioimageio.core.digest_spec")
 
     def open_one(name: str, path: Path) -> Network:
-        description = path.with_name(f"{path.stem}.rdf.yaml")
-        with atomic_path(description) as temporary:
+        # the cache holds published files only: the description lies beside a link, for a while
+        with TemporaryDirectory(prefix="hpacells-") as folder:
+            weights = Path(folder) / name
+            try:
+                weights.symlink_to(path.resolve())
+            except OSError:  # systems that let few users make links
+                shutil.copyfile(path, weights)
+            description = Path(folder) / "rdf.yaml"
             content = describe_model(name, sha256_file(path))
-            temporary.write_text(yaml.safe_dump(content), encoding="utf-8")
-        model = core.load_model_description(description, perform_io_checks=False)
-        pipeline = core.create_prediction_pipeline(
-            model, weight_format="torchscript", devices=[device]
-        )
+            description.write_text(yaml.safe_dump(content), encoding="utf-8")
+            model = core.load_model_description(description, perform_io_checks=False)
+            pipeline = core.create_prediction_pipeline(
+                model, weight_format="torchscript", devices=[device]
+            )
 
         def run(stack: _Map) -> npt.NDArray[np.generic]:
             sample = digest.create_sample_for_model(model, inputs={"input0": stack[None]})

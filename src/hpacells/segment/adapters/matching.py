@@ -111,11 +111,15 @@ def match_nuclei(nuclei: _Ids, cells: _Ids) -> _Ids:
         lies mostly outside of all cells; of cells that share a nucleus equally the lower id has it.
     """
     n_cells = int(cells.max(initial=0)) + 1
-    n_nuclei = int(nuclei.max(initial=0)) + 1
-    pairs = nuclei.astype(np.int64).ravel() * n_cells + cells.ravel()
-    shared = np.bincount(pairs, minlength=n_nuclei * n_cells).reshape(n_nuclei, n_cells)
-    owner = shared.argmax(axis=1).astype(np.int32)
-    owner[0] = 0
+    seen = nuclei > 0
+    pairs, shared = np.unique(
+        nuclei[seen].astype(np.int64) * n_cells + cells[seen], return_counts=True
+    )
+    which, cell = np.divmod(pairs, n_cells)
+    order = np.lexsort((cell, -shared, which))  # of each nucleus, the cell with most of it first
+    named, first = np.unique(which[order], return_index=True)
+    owner = np.zeros(int(nuclei.max(initial=0)) + 1, np.int32)
+    owner[named] = cell[order][first]
     return np.where(owner[nuclei] == cells, owner[nuclei], 0).astype(np.int32)
 
 

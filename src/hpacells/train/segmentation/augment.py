@@ -1,19 +1,32 @@
-"""Random changes of a patch's stains: brightness, focus, noise, light, specks. Outlines stay.
+"""Random changes of a patch's stains: borders, brightness, focus, noise, light, specks.
+
+Outlines stay.
 
 Stains come and go as the network gets them, the root of a share of the bright end
 (``segment.stain_input``); light adds up and noise arises in what is below the root, so the changes
 are made there.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hpacells.core.channels import Channel
+from hpacells.runtime.segmenter_folder import MAP_STAINS
 from hpacells.train.segmentation.config import MapAugmentConfig
 
-__all__ = ["change_stains"]
+__all__ = ["change_stains", "hide_borders"]
 
 _Stains = npt.NDArray[np.float32]
+_Mask = npt.NDArray[np.bool_]
+
+_HIDDEN_STAINS = [MAP_STAINS.index(s) for s in (Channel.MICROTUBULES, Channel.ER)]
+_FREE_RIM_PX = 9  # no rim of a cell that lies free is wider than half of this
+_HIDING_BAND_PX = 5
+_SHIFT_PX = (5, 14)
+_STRETCH_PX = 24.0  # grain of the places where borders are hidden
 
 
 def change_stains(stains: _Stains, config: MapAugmentConfig, rng: np.random.Generator) -> _Stains:
@@ -34,6 +47,8 @@ def change_stains(stains: _Stains, config: MapAugmentConfig, rng: np.random.Gene
         ``(C, S, S)`` float32 in [0, 1].
     """
     light = np.square(stains)
+    if rng.random() < config.glow_share:
+        _add_glow(light, config, rng)
     if rng.random() < config.debris_share:
         _add_debris(light, config, rng)
     for stain in light:
@@ -50,6 +65,57 @@ def change_stains(stains: _Stains, config: MapAugmentConfig, rng: np.random.Gene
     if rng.random() < config.noise_share:
         light += _noise(light, config.noise_max, rng)
     return np.sqrt(np.clip(light, 0.0, 1.0))
+
+
+def hide_borders(stains: _Stains, cell: _Mask, border: _Mask, rng: np.random.Generator) -> _Stains:
+    """Let microtubules and ER run on over stretches of the borders between touching cells.
+
+    Parameters
+    ----------
+    stains
+        ``(3, S, S)`` float32 in [0, 1], in the order of ``MAP_STAINS``; not changed.
+    cell, border
+        ``(S, S)`` bool, as in ``MAPS``.
+    rng
+        Decides where, and what lies there instead: the same stains from some µm aside, or the
+        brighter of the two.
+
+    Returns
+    -------
+    ndarray
+        ``(3, S, S)`` float32 in [0, 1].
+    """
+    between = border.astype(np.uint8) & _morph(cv2.erode, cell, _FREE_RIM_PX)
+    if not between.any():
+        return stains
+    band = _blur(_morph(cv2.dilate, between > 0, _HIDING_BAND_PX).astype(np.float32), 1.5)
+    hidden = np.clip(1.5 * _unit_field(cell.shape, _STRETCH_PX, rng) + rng.uniform(-1, 1.5), 0, 1)
+    weight = np.minimum(1.3 * band, 1) * hidden.astype(np.float32) * cell
+    turn, far = rng.uniform(0, 2 * np.pi), rng.uniform(*_SHIFT_PX)
+    shift = (round(far * np.sin(turn)), round(far * np.cos(turn)))
+    brighter = rng.random() < 0.5
+    changed = stains.copy()
+    for k in _HIDDEN_STAINS:
+        aside = np.roll(stains[k], shift, axis=(0, 1))
+        aside = np.where(np.roll(cell, shift, axis=(0, 1)), aside, stains[k])
+        instead = np.maximum(stains[k], aside) if brighter else aside
+        changed[k] += weight * (instead - stains[k])
+    return changed
+
+
+def _morph(
+    change: Callable[..., cv2.typing.MatLike], mask: _Mask, side_px: int
+) -> npt.NDArray[np.uint8]:
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side_px, side_px))
+    return np.asarray(change(mask.astype(np.uint8), disk), np.uint8).reshape(mask.shape)
+
+
+def _add_glow(light: _Stains, config: MapAugmentConfig, rng: np.random.Generator) -> None:
+    """Spread a share of each stain's light over its surroundings, in place."""
+    low, high = np.log(np.array(config.glow_px))
+    sigma_px = float(np.exp(rng.uniform(low, high)))
+    for stain in light:
+        stain[:] += np.float32(rng.uniform(0, config.glow_max)) * _blur(stain, sigma_px)
 
 
 def _blur(image: _Stains, sigma_px: float) -> _Stains:

@@ -23,6 +23,15 @@ class MapAugmentConfig(_Frozen):
     """Smallest and largest enlargement (no unit), drawn evenly in its logarithm."""
     mix_share: float = Field(default=0.35, ge=0, le=1)
     """Share of patches into whose free places groups of cells of another patch are set."""
+    hidden_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of patches in which stretches of the borders between touching cells are hidden, as
+    where one cell lies over the edge of another: microtubules and ER run on, two cells remain."""
+    glow_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of patches with light from out of focus around the cells."""
+    glow_max: float = Field(default=0.15, ge=0, le=1)
+    """Largest share of a stain's light that is spread over its surroundings."""
+    glow_px: tuple[float, float] = (5.0, 25.0)
+    """Smallest and largest standard deviation of that spread, in working pixels."""
     gain_log_sd: float = Field(default=0.45, ge=0, le=2)
     """Standard deviation of the logarithm of each stain's factor; what rises above 1 is clipped."""
     gamma_log_sd: float = Field(default=0.3, ge=0, le=2)
@@ -81,7 +90,7 @@ class SegmentTrainConfig(_Frozen):
     """Side of a patch, in working pixels."""
     batch: int = Field(default=6, ge=1)
     """Patches per step."""
-    steps: int = Field(default=3000, ge=1)
+    steps: int = Field(default=2600, ge=1)
     """Steps of the optimizer."""
     learning_rate: float = Field(default=6e-3, gt=0)
     """Highest learning rate of AdamW."""

@@ -5,15 +5,18 @@
     CACHE/<fov_id>.npy         (5, h, w) uint8: the three stains as the network gets them (times
                                255), the four maps as bits 0-3, the pixels' weights (times 50)
     CACHE/<fov_id>_cells.npy   (h, w) uint16: the true ids, for validation
+    CACHE/<fov_id>.sha256      of what the two were made from; another one makes them again
 
-Both are mapped, not read: memory does not grow with the number of fields.
+The arrays are mapped, not read: memory does not grow with the number of fields.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +25,15 @@ from hpacells.core.errors import ImageError, InputError
 from hpacells.core.fov import FovRecord
 from hpacells.core.pools import over_processes
 from hpacells.core.progress import ProgressCallback, silent
-from hpacells.core.provenance import sha256_bytes
+from hpacells.core.provenance import hash_settings, sha256_bytes, sha256_file
 from hpacells.core.storage import atomic_path
 from hpacells.images.discover import discover_fields
-from hpacells.images.mask_files import read_masks
+from hpacells.images.mask_files import find_mask, read_masks
 from hpacells.images.read import digest_field, read_field
 from hpacells.runtime.segmenter_folder import MAPS
 from hpacells.segment.resolution import keep_inside, sample_ids
-from hpacells.segment.stain_input import network_grid, stain_stack
-from hpacells.train.segmentation.targets import build_targets, pixel_weights
+from hpacells.segment.stain_input import NORMALISATION, network_grid, stain_stack
+from hpacells.train.segmentation.targets import TARGETS_VERSION, build_targets, pixel_weights
 
 __all__ = ["N_PLANES", "WEIGHT_SCALE", "FieldCache", "build_cache", "unpack_targets"]
 
@@ -50,11 +53,15 @@ class FieldCache:
         Sorted.
     data_hash
         sha256 over the ids and the content of the images.
+    simulation
+        What the dataset folder says of its making: seed and other settings, number of fields, the
+        simulator's look; empty where it says nothing.
     """
 
     folder: Path
     fov_ids: tuple[str, ...]
     data_hash: str
+    simulation: Mapping[str, Any] = field(default_factory=dict)
 
     def planes(self, i: int) -> npt.NDArray[np.uint8]:
         """Map field ``i``: ``(5, h, w)`` uint8, read-only."""
@@ -80,7 +87,8 @@ def build_cache(
     data
         A dataset folder with ``truth/<fov_id>_cells.png`` and ``_nuclei.png``.
     folder
-        The cache; fields that are there already are kept.
+        The cache; fields that are there already are kept, unless their images, masks or pixel
+        size, or the rules of stains and maps, have changed since.
     pixel_um
         µm per pixel wanted.
     workers
@@ -91,7 +99,7 @@ def build_cache(
     Raises
     ------
     InputError
-        When there is no truth, or no field.
+        When there is no truth, or no field, or ``simulate.json`` is damaged.
     ImageError
         When a field or its masks cannot be read.
     """
@@ -112,14 +120,42 @@ def build_cache(
             digests[record.fov_id] = digest
             progress(done, len(records), record.fov_id)
     named = "\n".join(f"{fov_id} {digests[fov_id]}" for fov_id in sorted(digests))
-    return FieldCache(folder, tuple(sorted(digests)), sha256_bytes(named.encode()))
+    data_hash = sha256_bytes(named.encode())
+    return FieldCache(folder, tuple(sorted(digests)), data_hash, _read_simulation(data))
+
+
+def _read_simulation(data: Path) -> dict[str, Any]:
+    """Read how a simulated dataset was made; empty for another one."""
+    path = data / "simulate.json"
+    if not path.is_file():
+        return {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return {"fields": known["fields"], "look": known.get("look"), **known["settings"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected the settings of a simulated dataset ({error!r}). Make the dataset "
+            "again with 'hpacells simulate'."
+        ) from error
 
 
 def _cache_field(record: FovRecord, *, truth: Path, folder: Path, pixel_um: float) -> str:
     digest = digest_field(record)
     path, ids_path = folder / f"{record.fov_id}.npy", folder / f"{record.fov_id}_cells.npy"
-    if path.is_file():  # written after the ids
+    note = folder / f"{record.fov_id}.sha256"  # written last
+    source = hash_settings(
+        {
+            "images": digest,
+            "masks": [sha256_file(find_mask(truth, record.fov_id, p)) for p in ("cells", "nuclei")],
+            "field_pixel_um": record.pixel_size_um,
+            "pixel_um": pixel_um,
+            "normalisation": NORMALISATION,
+            "targets": TARGETS_VERSION,
+        }
+    )
+    if note.is_file() and note.read_text(encoding="ascii").strip() == source:
         return digest
+    note.unlink(missing_ok=True)
     fov = read_field(record)
     masks = read_masks(truth, record.fov_id, pixel_size_um=fov.pixel_size_um)
     if masks.cells.shape != (fov.height, fov.width):
@@ -137,6 +173,8 @@ def _cache_field(record: FovRecord, *, truth: Path, folder: Path, pixel_um: floa
     for target, content in ((ids_path, cells.astype(np.uint16)), (path, planes)):
         with atomic_path(target) as temporary:
             np.save(temporary, content)
+    with atomic_path(note) as temporary:
+        temporary.write_text(f"{source}\n", encoding="ascii")
     return digest
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hpacells.runtime.segmenter_folder import MAP_STAINS, MAPS
-from hpacells.train.segmentation.augment import change_stains
+from hpacells.train.segmentation.augment import change_stains, hide_borders
 from hpacells.train.segmentation.config import MapAugmentConfig, SegmentTrainConfig
 from hpacells.train.segmentation.data import N_PLANES, WEIGHT_SCALE, FieldCache, unpack_targets
 
 __all__ = ["PatchBatch", "draw_batch"]
 
 _N_STAINS = len(MAP_STAINS)
+_CELL, _BORDER = MAPS.index("cell"), MAPS.index("border")
 _SET_IN_GAP_PX = 3
 _Planes = npt.NDArray[np.uint8]
 
@@ -74,10 +75,12 @@ def draw_batch(
         if rng.random() < augment.blank_share:
             planes[: _N_STAINS + 1] = 0
             planes[-1] = round(WEIGHT_SCALE)
-        stains[k] = change_stains(
-            planes[:_N_STAINS].astype(np.float32) / np.float32(255), augment, rng
-        )
-        targets[k] = list(unpack_targets(planes[_N_STAINS]))
+        drawn = list(unpack_targets(planes[_N_STAINS]))
+        targets[k] = drawn
+        seen = planes[:_N_STAINS].astype(np.float32) / np.float32(255)
+        if rng.random() < augment.hidden_share:
+            seen = hide_borders(seen, drawn[_CELL], drawn[_BORDER], rng)
+        stains[k] = change_stains(seen, augment, rng)
         weights[k] = planes[-1] / np.float32(WEIGHT_SCALE)
         if rng.random() < augment.missing_share:
             present[k, rng.integers(_N_STAINS)] = 0.0

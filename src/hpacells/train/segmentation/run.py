@@ -137,6 +137,7 @@ def _spec(config: SegmentTrainConfig, cache: FieldCache, history: list[Row]) -> 
         training={
             "data_hash": cache.data_hash,
             "n_fields": len(cache.fov_ids),
+            "simulation": dict(cache.simulation) or None,
             "config": config.model_dump(mode="json"),
             "last": history[-1] if history else None,
         },

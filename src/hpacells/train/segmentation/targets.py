@@ -19,7 +19,10 @@ from scipy import ndimage
 from hpacells.core.masks import largest_part
 from hpacells.runtime.segmenter_folder import MAPS
 
-__all__ = ["build_targets", "pixel_weights"]
+__all__ = ["TARGETS_VERSION", "build_targets", "pixel_weights"]
+
+TARGETS_VERSION = 1
+"""Raise it with every change of the maps or weights that the same masks give."""
 
 _SEED_EDGE_UM = 1.2
 """A seed keeps this far from the edge of its hull, so that seeds of touching nuclei are apart."""
