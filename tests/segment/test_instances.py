@@ -97,6 +97,44 @@ def test_two_seeds_without_a_border_between_them_are_one_cell():
     assert len(np.unique(read(maps, merge_border=0.0)[0])) == 3
 
 
+def two_cores(saddle, radius=9):
+    """One cell; its seed has two cores of 0.9995 and between them a bridge of ``saddle``."""
+    cells, nuclei = blank()
+    cv2.ellipse(cells, (120, 75), (60, 40), 0, 0, 360, 1, cv2.FILLED)
+    for column in (100, 140):
+        put(nuclei, (75, column), radius, 1)
+    maps = draw_maps(cells, nuclei, blur=0.5)
+    maps[3] = 0.02
+    maps[3, 71:80, 100:141] = saddle
+    maps[3][nuclei > 0] = 0.9995
+    return maps
+
+
+@pytest.mark.parametrize(("saddle", "n_cells"), [(0.9, 2), (0.985, 2), (0.9994, 1)])
+def test_a_seed_is_parted_unless_the_bridge_is_certain(saddle, n_cells):
+    cells, _ = read(two_cores(saddle), seed_level=0.5, merge_border=0)
+    assert len(np.unique(cells)) - 1 == n_cells
+
+
+def test_small_cores_do_not_part_a_seed_and_without_levels_none_is_parted():
+    small = two_cores(0.9, radius=6)  # 11.6 µm²
+    assert len(np.unique(read(small, seed_level=0.5, merge_border=0)[0])) - 1 == 1
+    cells, _ = read(two_cores(0.9), seed_level=0.5, merge_border=0, split_levels=())
+    assert len(np.unique(cells)) - 1 == 1
+
+
+def test_a_seed_of_three_cores_is_parted_level_by_level():
+    cells, nuclei = blank()
+    cv2.ellipse(cells, (120, 75), (90, 45), 0, 0, 360, 1, cv2.FILLED)
+    for column in (70, 120, 170):
+        put(nuclei, (75, column), 9, 1)
+    maps = draw_maps(cells, nuclei, blur=0.5)
+    maps[3] = 0.02
+    maps[3, 71:80, 70:120], maps[3, 71:80, 120:171] = 0.85, 0.992
+    maps[3][nuclei > 0] = 0.9995
+    assert len(np.unique(read(maps, seed_level=0.5, merge_border=0)[0])) - 1 == 3
+
+
 def test_an_anaphase_is_one_cell():
     cells, nuclei = blank()
     put(cells, (75, 120), 35, 1)

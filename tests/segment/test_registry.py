@@ -89,6 +89,9 @@ def test_level_range_must_be_ordered():
 def test_the_faint_level_is_the_lower_one():
     with pytest.raises(ValidationError, match="faint_seed_level: expected at most seed_level"):
         UnetConfig(seed_level=0.3, faint_seed_level=0.4)
+    for levels in ((0.9, 0.8), (0.4, 0.9), (0.9, 1.0)):
+        with pytest.raises(ValidationError, match="rising levels"):
+            UnetConfig(split_levels=levels)
 
 
 def test_unknown_settings_are_refused():

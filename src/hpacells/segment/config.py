@@ -1,5 +1,6 @@
 """Settings of the segmenters, all in µm so that they hold at any pixel size."""
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -103,10 +104,17 @@ class UnetConfig(BaseModel):
     nucleus_level: float = Field(default=0.5, gt=0, lt=1)
     """The same for nuclei."""
 
-    seed_level: float = Field(default=0.95, gt=0, lt=1)
-    """The same for seeds: each connected region above it grows into one cell. Two nuclei are one
-    cell's only where the network is nearly certain: in real dense fields nuclei of neighbours lie
-    closer together than in the simulated ones that it has seen."""
+    seed_level: float = Field(default=0.5, gt=0, lt=1)
+    """The same for seeds: each connected region above it grows into one cell."""
+
+    split_levels: tuple[float, ...] = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+    """A seed is parted where at one of these levels it falls into regions as large as nuclei: two
+    nuclei are one cell's only where the network is certain all the way from one to the other. In
+    real dense fields nuclei of neighbours lie closer together than in the simulated ones that the
+    network has seen. Rising, above ``seed_level``; none: seeds are never parted."""
+
+    min_split_um2: float = Field(default=20.0, ge=0)
+    """Smaller regions of a seed do not part it, in µm²."""
 
     faint_seed_level: float = Field(default=0.25, gt=0, lt=1)
     """The level for a place large enough for a cell in which no seed reaches ``seed_level``."""
@@ -140,6 +148,12 @@ class UnetConfig(BaseModel):
             raise ValueError(
                 f"faint_seed_level: expected at most seed_level {self.seed_level}, "
                 f"got {self.faint_seed_level}"
+            )
+        levels = (self.seed_level, *self.split_levels, 1.0)
+        if any(low >= high for low, high in pairwise(levels)):
+            raise ValueError(
+                f"split_levels: expected rising levels between seed_level {self.seed_level} and 1, "
+                f"got {self.split_levels}"
             )
         return self
 

@@ -5,6 +5,8 @@ cells part along the border that the network drew. What grew from two seeds with
 them is one cell. What holds no seed is debris.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +71,7 @@ def _find_seeds(
     is outside, and a neighbour would swallow the rest of it.
     """
     found = _large_parts((seed > config.seed_level) & foreground, grid.px2(config.min_seed_um2))
+    found = _part_seeds(found, seed, config.split_levels, grid.px2(config.min_split_um2))
     n_places, places = _label(foreground & (border < config.border_level), connectivity=4)
     has_seed = np.bincount(places.ravel(), minlength=n_places) < grid.px2(config.min_cell_um2)
     has_seed[0] = True
@@ -81,6 +84,33 @@ def _find_seeds(
     has_seed[places[found]] = True
     found |= (at_frame & ~has_seed)[places]
     return _label(found, connectivity=4)[1]
+
+
+def _part_seeds(
+    found: npt.NDArray[np.bool_], seed: _Map, levels: Sequence[float], least_px: float
+) -> npt.NDArray[np.bool_]:
+    """Part each seed that falls into several large regions at a higher level: these are its rest.
+
+    Level by level, so that a region parted at one is parted again at the next.
+    """
+    kept = found.copy()
+    n_seeds, seeds = _label(kept, connectivity=4)
+    at = np.flatnonzero(kept)
+    for level in levels:
+        n_parts, parts = _label(kept & (seed > level), connectivity=4)
+        part, owner = parts.ravel()[at], seeds.ravel()[at]
+        large = np.bincount(part, minlength=n_parts) >= least_px
+        large[0] = False
+        owner_of = np.zeros(n_parts, np.int64)
+        owner_of[part] = owner
+        several = np.bincount(owner_of[large], minlength=n_seeds) > 1
+        several[0] = False
+        dropped = several[owner] & ~large[part]
+        if dropped.any():
+            kept.ravel()[at[dropped]] = False
+            at = at[~dropped]
+            n_seeds, seeds = _label(kept, connectivity=4)
+    return kept
 
 
 def _large_parts(mask: npt.NDArray[np.bool_], least_px: float) -> npt.NDArray[np.bool_]:
