@@ -51,7 +51,6 @@ def has_structure(
         µm per pixel of it.
     source_um
         µm per pixel that it was taken at; larger where it was enlarged.
-
     least
         Share of the deviation that has to be in the band.
 
