@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 
 from hpacells.core.cell_table import CellStatus
 from hpacells.core.fov import FieldOfView, FovRecord
-from hpacells.core.masks import CellMasks
+from hpacells.core.masks import CellMasks, sample_ids
 from hpacells.core.provenance import installed_versions
 from hpacells.core.storage import write_json
 from hpacells.evaluate.field_masks import THRESHOLDS, count_field
@@ -45,7 +45,6 @@ from hpacells.images.mask_files import read_masks
 from hpacells.images.read import read_field
 from hpacells.segment.measure import measure_cells
 from hpacells.segment.registry import DEFAULT_SEGMENTER, SEGMENTERS, Segmenter, get_segmenter
-from hpacells.segment.resolution import sample_ids
 from hpacells.segment.unet import UnetSegmenter
 from hpacells.simulate.cell_lines import CELL_LINES
 

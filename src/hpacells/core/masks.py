@@ -1,6 +1,7 @@
 """Instance masks of one field: cells and their nuclei, with matched ids."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -9,7 +10,9 @@ import numpy.typing as npt
 from hpacells.core.errors import InputError
 from hpacells.core.mask_parts import first_in_parts
 
-__all__ = ["MAX_CELL_ID", "CellMasks", "largest_part"]
+__all__ = ["MAX_CELL_ID", "CellMasks", "largest_part", "sample_ids"]
+
+_Id = TypeVar("_Id", bound=np.generic)
 
 MAX_CELL_ID = 65535
 """Masks are stored as 16-bit images."""
@@ -80,3 +83,18 @@ def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         return mask
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     return np.asarray(parts.reshape(mask.shape) == largest)
+
+
+def sample_ids(ids: npt.NDArray[_Id], shape: tuple[int, int]) -> npt.NDArray[_Id]:
+    """Bring a label image to ``shape`` by taking the id at the centre of each new pixel.
+
+    Returns
+    -------
+    ndarray
+        ``shape``, of the dtype of ``ids``; connected parts can fall apart.
+    """
+    rows, columns = (
+        np.minimum(((np.arange(n) + 0.5) * side / n).astype(np.intp), side - 1)
+        for n, side in zip(shape, ids.shape, strict=True)
+    )
+    return ids[np.ix_(rows, columns)]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from hpacells.core.errors import InputError
+from hpacells.core.masks import sample_ids
 from hpacells.core.storage import atomic_path
 from hpacells.evaluate.field_masks import FieldMaskCounts
 from hpacells.evaluate.label_overlap import Labels
@@ -86,8 +87,8 @@ def draw_overlay(
             f"{pair.true.shape[0]} x {pair.true.shape[1]}, got {rows} x {columns}. Are they of one "
             "field?"
         )
-    found = _shown(pair.found, (rows, columns))
-    true = _shown(pair.true, (rows, columns))
+    found = sample_ids(pair.found, (rows, columns))
+    true = sample_ids(pair.true, (rows, columns))
     drawn = np.rint(picture * _DIM).astype(np.uint8)
     _tint(drawn, np.isin(found, counts.merged), "merge (found)")
     _tint(drawn, np.isin(true, counts.split), "split (true)")
@@ -114,15 +115,6 @@ def write_overlay(
     encoded = cv2.imencode(".png", np.ascontiguousarray(drawn[..., ::-1]))[1].tobytes()
     with atomic_path(path) as temporary:
         temporary.write_bytes(encoded)
-
-
-def _shown(ids: Labels, shape: tuple[int, int]) -> Labels:
-    """Take the id at the centre of each pixel of the picture."""
-    rows, columns = (
-        np.minimum(((np.arange(n) + 0.5) * side / n).astype(np.intp), side - 1)
-        for n, side in zip(shape, ids.shape, strict=True)
-    )
-    return ids[np.ix_(rows, columns)]
 
 
 def _edges(ids: Labels) -> npt.NDArray[np.bool_]:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hpacells.core.masks import CellMasks
+from hpacells.core.masks import CellMasks, sample_ids
 from hpacells.segment.config import QualityConfig
-from hpacells.segment.resolution import WorkingScale, sample_ids
+from hpacells.segment.resolution import WorkingScale
 
 __all__ = ["find_merges"]
 

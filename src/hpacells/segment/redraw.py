@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hpacells.core.fov import FieldOfView
 from hpacells.core.mask_parts import keep_largest_parts
-from hpacells.segment.resolution import keep_inside, sample_ids
+from hpacells.core.masks import sample_ids
+from hpacells.segment.debris import drop_debris
+from hpacells.segment.resolution import WorkingScale, keep_inside, renumber
 
-__all__ = ["redraw"]
+__all__ = ["finish_cells", "redraw"]
 
 _PAD_PX = 2
 _SMOOTH_PX = 0.8
@@ -22,6 +25,23 @@ _LEAST = 64
 _Ids = npt.NDArray[np.int32]
 _Levels = npt.NDArray[np.uint8]
 _Box = tuple[slice, slice]
+
+
+def finish_cells(
+    cells: _Ids, nuclei: _Ids, *, grid: WorkingScale, fov: FieldOfView, least_um2: float
+) -> tuple[_Ids, _Ids]:
+    """Make matched cells and nuclei of the working grid whole, and redraw them on the field.
+
+    Returns
+    -------
+    cells, nuclei
+        ``(H, W)`` int32 as ``CellMasks`` wants them; ids in reading order on the working grid.
+        Cells smaller than ``least_um2`` that the frame does not cut are gone.
+    """
+    cells, nuclei = keep_inside(cells, nuclei)
+    cells = drop_debris(cells, grid.px2(least_um2))
+    cells, nuclei = renumber(cells, np.where(cells > 0, nuclei, 0).astype(np.int32))
+    return redraw(cells, nuclei, (fov.height, fov.width))
 
 
 def redraw(cells: _Ids, nuclei: _Ids, shape: tuple[int, int]) -> tuple[_Ids, _Ids]:

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from hpacells.core.mask_parts import keep_largest_parts
 
-__all__ = ["WorkingScale", "keep_inside", "renumber", "sample_ids"]
+__all__ = ["WorkingScale", "keep_inside", "renumber"]
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,6 @@ class WorkingScale:
             full, (columns, rows), interpolation=cv2.INTER_AREA
         ).astype(np.float32, copy=False)
         return reduced.reshape(self.shape)
-
-
-def sample_ids(ids: npt.NDArray[np.int32], shape: tuple[int, int]) -> npt.NDArray[np.int32]:
-    """Bring a label image to ``shape`` by taking the id at the centre of each new pixel.
-
-    Returns
-    -------
-    ndarray
-        ``shape`` int32; connected parts can fall apart (``keep_inside`` mends them).
-    """
-    rows, columns = (
-        np.minimum(((np.arange(n) + 0.5) * side / n).astype(np.intp), side - 1)
-        for n, side in zip(shape, ids.shape, strict=True)
-    )
-    return ids[np.ix_(rows, columns)]
 
 
 def keep_inside(

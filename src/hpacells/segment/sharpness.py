@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from hpacells.core.channels import Channel
 from hpacells.core.fov import FieldOfView
-from hpacells.core.masks import CellMasks
+from hpacells.core.masks import CellMasks, sample_ids
 from hpacells.segment.config import QualityConfig
-from hpacells.segment.resolution import WorkingScale, sample_ids
+from hpacells.segment.resolution import WorkingScale
 from hpacells.segment.stains import blur
 
 __all__ = ["measure_sharpness", "reduce_stain"]

@@ -6,17 +6,14 @@ not join the nuclei of a multinucleated cell unless they touch, and gives no cel
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from hpacells.core.channels import Channel
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import CellMasks
 from hpacells.segment.bodies import body_intensity, grow_bodies
 from hpacells.segment.config import SegmentConfig
-from hpacells.segment.debris import drop_debris
 from hpacells.segment.nuclei import find_nuclei
-from hpacells.segment.redraw import redraw
-from hpacells.segment.resolution import WorkingScale, keep_inside, renumber
+from hpacells.segment.redraw import finish_cells
+from hpacells.segment.resolution import WorkingScale
 
 __all__ = ["WatershedSegmenter"]
 
@@ -64,8 +61,5 @@ class WatershedSegmenter:
             stains[Channel.MICROTUBULES], stains[Channel.ER], grid, self.config
         )
         cells = grow_bodies(nuclei, intensity, grid, self.config)
-        cells, nuclei = keep_inside(cells, nuclei)
-        cells = drop_debris(cells, grid.px2(self.config.min_cell_um2))
-        nuclei = np.where(cells > 0, nuclei, 0).astype(np.int32)
-        cells, nuclei = redraw(*renumber(cells, nuclei), shape)
-        return CellMasks(cells, nuclei, self.name, fov.pixel_size_um)
+        ids = finish_cells(cells, nuclei, grid=grid, fov=fov, least_um2=self.config.min_cell_um2)
+        return CellMasks(*ids, self.name, fov.pixel_size_um)

@@ -9,12 +9,12 @@ from hpacells.core.channels import Channel
 from hpacells.core.errors import ModelError
 from hpacells.core.fov import FieldOfView
 from hpacells.segment.adapters.matching import (
-    finish_cells,
     is_blank,
     match_nuclei,
     pad_to,
     read_ids,
 )
+from hpacells.segment.redraw import finish_cells
 from hpacells.segment.resolution import WorkingScale
 
 

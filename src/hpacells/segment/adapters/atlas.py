@@ -36,14 +36,14 @@ from hpacells.segment.adapters.library import (
     Files,
     Library,
     Network,
-    describe_use,
+    PublishedSegmenter,
     open_networks,
-    ready_weights,
 )
-from hpacells.segment.adapters.matching import finish_cells, input_stack, pad_to
+from hpacells.segment.adapters.matching import input_stack, pad_to
 from hpacells.segment.debris import drop_debris
+from hpacells.segment.redraw import finish_cells
 from hpacells.segment.resolution import WorkingScale
-from hpacells.segment.stain_input import network_grid, present_flags
+from hpacells.segment.stain_input import network_grid
 from hpacells.segment.tiles import map_in_tiles
 
 __all__ = ["BIOIMAGEIO", "AtlasSegmenter", "describe_model", "open_bioimageio"]
@@ -142,7 +142,7 @@ BIOIMAGEIO = Library("bioimageio.core", "bioimageio.core", "bioimageio", open_bi
 
 
 @dataclass(frozen=True)
-class AtlasSegmenter:
+class AtlasSegmenter(PublishedSegmenter):
     """Outline cells by the atlas's networks; the weights are fetched when it is made.
 
     Parameters
@@ -174,22 +174,13 @@ class AtlasSegmenter:
     name: str = field(default="atlas", init=False)
     _files: Files = field(default=(), init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        present_flags(self.missing)
+    def _check_missing(self) -> None:
+        super()._check_missing()
         if Channel.NUCLEUS in self.missing:
             raise ConfigError(
                 "segmenter atlas: expected the nucleus stain, its cells grow from nuclei. Take "
                 "--segmenter unet, cellpose or instanseg for fields without it."
             )
-        files = ready_weights(self.library, self.weights, self.name)
-        object.__setattr__(self, "_files", files)
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """Configuration, missing stains, weights and library versions, as JSON-ready values."""
-        return describe_use(
-            self.config, self.missing, self.weights, self._files, library=self.library
-        )
 
     def __call__(self, fov: FieldOfView) -> CellMasks:
         """Outline nuclei and cells.

@@ -26,20 +26,19 @@ from hpacells.segment.adapters.library import (
     Files,
     Library,
     Network,
-    describe_use,
+    PublishedSegmenter,
     open_networks,
-    ready_weights,
 )
 from hpacells.segment.adapters.matching import (
     LEAST_SIDE_PX,
-    finish_cells,
     input_stack,
     is_blank,
     match_nuclei,
     pad_to,
     read_ids,
 )
-from hpacells.segment.stain_input import network_grid, present_flags
+from hpacells.segment.redraw import finish_cells
+from hpacells.segment.stain_input import network_grid
 
 __all__ = ["INSTANSEG", "InstansegSegmenter", "open_instanseg"]
 
@@ -83,7 +82,7 @@ INSTANSEG = Library("instanseg", "instanseg-torch", "instanseg", open_instanseg)
 
 
 @dataclass(frozen=True)
-class InstansegSegmenter:
+class InstansegSegmenter(PublishedSegmenter):
     """Outline cells by InstanSeg; the weights are fetched when it is made.
 
     Parameters
@@ -113,18 +112,6 @@ class InstansegSegmenter:
     library: Library = INSTANSEG
     name: str = field(default="instanseg", init=False)
     _files: Files = field(default=(), init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        present_flags(self.missing)
-        files = ready_weights(self.library, self.weights, self.name)
-        object.__setattr__(self, "_files", files)
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """Configuration, missing stains, weights and library versions, as JSON-ready values."""
-        return describe_use(
-            self.config, self.missing, self.weights, self._files, library=self.library
-        )
 
     def __call__(self, fov: FieldOfView) -> CellMasks:
         """Outline nuclei and cells.

@@ -4,7 +4,7 @@ Everything of another library stands behind ``Library.open``: what comes back ar
 arrays. A test puts a small network of its own there.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -20,8 +20,9 @@ from hpacells.core.channels import Channel
 from hpacells.core.errors import ConfigError, MissingExtraError
 from hpacells.core.provenance import sha256_file
 from hpacells.runtime.published_weights import PublishedWeights, install_weights
+from hpacells.segment.stain_input import present_flags
 
-__all__ = ["Files", "Library", "Network", "describe_use", "open_networks", "ready_weights"]
+__all__ = ["Files", "Library", "Network", "PublishedSegmenter", "open_networks"]
 
 Network = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.generic]]
 """``(C, h, w)`` float32 shares of the full scale to maps or ids on the same grid."""
@@ -108,34 +109,45 @@ def open_networks(library: Library, files: Files, device: str) -> Mapping[str, N
     return library.open(dict(files), device)
 
 
-def ready_weights(library: Library, weights: PublishedWeights, segmenter: str) -> Files:
-    """Have the library and the weights there, the weights fetched if need be.
+class PublishedSegmenter:
+    """What every segmenter of published networks shares: for a frozen dataclass with these fields.
 
     Raises
     ------
+    ConfigError
+        When the missing stains are none of the three, or all of them.
     MissingExtraError
         When the library is not installed; then nothing is fetched.
     ModelError
         When the weights cannot be had.
     """
-    library.require(segmenter)
-    return tuple(sorted(install_weights(weights).items()))
 
+    config: BaseModel
+    missing: tuple[Channel, ...]
+    weights: PublishedWeights
+    library: Library
+    name: str
+    _files: Files
 
-def describe_use(
-    config: BaseModel,
-    missing: Collection[Channel],
-    weights: PublishedWeights,
-    files: Files,
-    *,
-    library: Library,
-) -> dict[str, object]:
-    """Give what decides a segmenter's result besides the field, as JSON-ready values."""
-    known = {file.name: file.sha256 for file in weights.files}
-    return {
-        **config.model_dump(mode="json"),
-        "missing": sorted(stain.value for stain in missing),
-        # where no checksum is published: that of the file in use
-        "weights_sha256": {name: known[name] or sha256_file(path) for name, path in files},
-        "versions": library.versions(),
-    }
+    def __post_init__(self) -> None:
+        self._check_missing()
+        self.library.require(self.name)
+        files = tuple(sorted(install_weights(self.weights).items()))
+        object.__setattr__(self, "_files", files)
+
+    def _check_missing(self) -> None:
+        present_flags(self.missing)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Configuration, missing stains, weights and library versions, as JSON-ready values."""
+        known = {file.name: file.sha256 for file in self.weights.files}
+        return {
+            **self.config.model_dump(mode="json"),
+            "missing": sorted(stain.value for stain in self.missing),
+            # where no checksum is published: that of the file in use
+            "weights_sha256": {
+                name: known[name] or sha256_file(path) for name, path in self._files
+            },
+            "versions": self.library.versions(),
+        }

@@ -14,14 +14,11 @@ from hpacells.core.channels import Channel
 from hpacells.core.errors import ModelError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.masks import MAX_CELL_ID
-from hpacells.segment.debris import drop_debris
-from hpacells.segment.redraw import redraw
-from hpacells.segment.resolution import WorkingScale, keep_inside, renumber
+from hpacells.segment.resolution import WorkingScale
 from hpacells.segment.stain_input import stain_on_grid
 
 __all__ = [
     "LEAST_SIDE_PX",
-    "finish_cells",
     "input_stack",
     "is_blank",
     "match_nuclei",
@@ -121,20 +118,3 @@ def match_nuclei(nuclei: _Ids, cells: _Ids) -> _Ids:
     owner = np.zeros(int(nuclei.max(initial=0)) + 1, np.int32)
     owner[named] = cell[order][first]
     return np.where(owner[nuclei] == cells, owner[nuclei], 0).astype(np.int32)
-
-
-def finish_cells(
-    cells: _Ids, nuclei: _Ids, *, grid: WorkingScale, fov: FieldOfView, least_um2: float
-) -> tuple[_Ids, _Ids]:
-    """Make matched cells and nuclei of the working grid whole, and redraw them on the field.
-
-    Returns
-    -------
-    cells, nuclei
-        ``(H, W)`` int32 as ``CellMasks`` wants them; ids in reading order on the working grid.
-        Cells smaller than ``least_um2`` that the frame does not cut are gone.
-    """
-    cells, nuclei = keep_inside(cells, nuclei)
-    cells = drop_debris(cells, grid.px2(least_um2))
-    cells, nuclei = renumber(cells, np.where(cells > 0, nuclei, 0).astype(np.int32))
-    return redraw(cells, nuclei, (fov.height, fov.width))

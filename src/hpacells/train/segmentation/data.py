@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from hpacells.core.errors import ImageError, InputError
 from hpacells.core.fov import FovRecord
+from hpacells.core.masks import sample_ids
 from hpacells.core.pools import over_processes
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.provenance import hash_settings, sha256_bytes, sha256_file
@@ -31,7 +32,7 @@ from hpacells.images.discover import discover_fields
 from hpacells.images.mask_files import find_mask, read_masks
 from hpacells.images.read import digest_field, read_field
 from hpacells.runtime.segmenter_folder import MAPS
-from hpacells.segment.resolution import keep_inside, sample_ids
+from hpacells.segment.resolution import keep_inside
 from hpacells.segment.stain_input import NORMALISATION, network_grid, stain_stack
 from hpacells.train.segmentation.targets import TARGETS_VERSION, build_targets, pixel_weights
 
