@@ -74,5 +74,6 @@ def test_sixteen_bits_and_a_gallery(tmp_path, monkeypatch):
 def test_help_names_every_option():
     text = run(app, ["--help"]).output
     for option in ("--fields", "--seed", "--size", "--pixel-size-um", "--bit-depth", "--gallery",
-                   "--class-frequencies", "--workers", "--cell-line", "--variation"):  # fmt: skip
+                   "--class-frequencies", "--workers", "--cell-line", "--variation",
+                   "--presence"):  # fmt: skip
         assert option in text

@@ -139,3 +139,15 @@ def test_a_few_cells_show_a_location_that_the_label_lacks():
     assert all(share == 0.0 for extra, share in drawn if extra is None)
     assert draw_extra_location((NEGATIVE,), rng) == (None, 0.0)
     assert MITOTIC_LOCATIONS & extras
+
+
+def test_presence_can_be_halved():
+    rng = np.random.default_rng(5)
+    full, half = (
+        [
+            draw_image_shares((7, 16), rng, frequencies="atlas", presence=factor)[7]
+            for _ in range(2000)
+        ]
+        for factor in (1.0, 0.5)
+    )
+    assert 0.3 * np.mean(full) < np.mean(half) < 0.6 * np.mean(full)

@@ -68,6 +68,13 @@ def simulate(
     variation: Annotated[
         _Variation, typer.Option(help="Designed differences between cells, of all samples.")
     ] = _Variation.DEFAULT,
+    presence: Annotated[
+        float,
+        typer.Option(
+            help="Factor on the share of cells that carry a location of their image's label, "
+            "0.05-1: the smaller, the less a label says of single cells."
+        ),
+    ] = 1.0,
     gallery: Annotated[
         bool,
         typer.Option(
@@ -94,6 +101,7 @@ def simulate(
         class_frequencies=class_frequencies.value,
         cell_lines=tuple(sorted(set(cell_line or ()))),
         variation=variation.value,
+        presence=presence,
     )
     with show_progress("simulate") as progress:
         summary = write_dataset(

@@ -13,6 +13,7 @@ __all__ = [
     "MAX_FIELDS",
     "MAX_FIELD_SIDE_UM",
     "PIXEL_SIZE_LIMITS_UM",
+    "PRESENCE_LIMITS",
     "SIZE_LIMITS_PX",
     "SimulateConfig",
 ]
@@ -21,6 +22,7 @@ SIZE_LIMITS_PX = (256, 4096)
 PIXEL_SIZE_LIMITS_UM = (0.04, 0.4)
 MAX_FIELD_SIDE_UM = 400.0
 MAX_FIELDS = 999_999
+PRESENCE_LIMITS = (0.05, 1.0)
 _MAX_SEED = 2**31 - 1
 
 
@@ -53,6 +55,10 @@ class SimulateConfig(BaseModel):
     variation: VariationChoice = "default"
     """Designed variation of every sample that allows it; ``default``: drawn by sample."""
 
+    presence: float = 1.0
+    """Factor on the share of an image's cells that carry a location of its label, 0.05-1; the
+    spindle, which mitosis decides, is left out. Below 1 labels say less of single cells."""
+
     @property
     def side_um(self) -> float:
         """Side of the field in µm."""
@@ -78,6 +84,9 @@ class SimulateConfig(BaseModel):
                 "--size times --pixel-size-um: expected a side of at most "
                 f"{MAX_FIELD_SIDE_UM:g} µm, got {self.side_um:g} µm. Make one of them smaller."
             )
+        least, most = PRESENCE_LIMITS
+        if not least <= self.presence <= most:
+            raise ConfigError(f"--presence: expected {least:g}-{most:g}, got {self.presence}.")
         known = [line.name for line in CELL_LINES]
         if unknown := sorted(set(self.cell_lines) - set(known)):
             raise ConfigError(

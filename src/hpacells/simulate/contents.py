@@ -65,6 +65,7 @@ def draw_contents(
     seed: int,
     index: int,
     frequencies: Frequencies,
+    presence: float = 1.0,
 ) -> dict[int, CellContent]:
     """Draw what the cells of a field carry.
 
@@ -76,7 +77,7 @@ def draw_contents(
         Of which number and phase are asked.
     seed, index
         Of the dataset and the field.
-    frequencies
+    frequencies, presence
         Of the dataset.
 
     Returns
@@ -90,7 +91,7 @@ def draw_contents(
     in_line = _scattered(draw_image_levels(sample.locations, antibody), _LINE_SPREAD, own)
     usual = _show_both_places(sample, in_line)
     image = np.random.default_rng([seed, index, _FIELD_STREAM])
-    shares = draw_image_shares(sample.locations, image, frequencies=frequencies)
+    shares = draw_image_shares(sample.locations, image, frequencies=frequencies, presence=presence)
     extra, extra_share = draw_extra_location(sample.locations, image)
     if extra is not None:
         usual |= draw_image_levels((extra,), image)

@@ -138,7 +138,14 @@ def simulate_field(seed: int, index: int, config: SimulateConfig) -> SimulatedFi
         pixel_um=config.pixel_size_um,
         seed=(seed, index, _CELL_STREAM),
     )
-    contents = draw_contents(sample, anatomies, seed=seed, index=index, frequencies=frequencies)
+    contents = draw_contents(
+        sample,
+        anatomies,
+        seed=seed,
+        index=index,
+        frequencies=frequencies,
+        presence=config.presence,
+    )
     masks, cells = _cut_masks(anatomies, contents, config)
     stains = _paint(sample, anatomies, contents, shape=masks.cells.shape, seed=(seed, index))
     add_debris(

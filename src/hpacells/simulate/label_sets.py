@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from hpacells.core.label_noise import PRESENCE as MEASURED
 from hpacells.core.locations import LOCATION_KEYS, N_LOCATIONS, NEGATIVE
 
 __all__ = [
@@ -89,15 +90,12 @@ def _lifts() -> Floats:
 LIFT = _lifts()
 """How much more often than by chance two locations are on one label, ``(18, 18)``, symmetric."""
 
-# class                0    1    2    3    4    5    6    7    8    9   10  11    12   13   14
-_MEASURED = np.array([.78, .74, .64, .45, .87, .39, .70, .49, .79, .75, .59, .07, .24, .70, .85,
-                      .68, .82, .55])  # fmt: skip
 _SPINDLE_UNIFORM = 0.35  # or the class would have next to no cells
 PRESENCE: dict[Frequencies, Floats] = {
-    "atlas": _MEASURED,
-    "uniform": np.where(np.arange(NEGATIVE) == SPINDLE, _SPINDLE_UNIFORM, _MEASURED),
+    "atlas": MEASURED,
+    "uniform": np.where(np.arange(NEGATIVE) == SPINDLE, _SPINDLE_UNIFORM, MEASURED),
 }
-"""Mean share of a label's cells that show each location, ``(18,)``; measured, see ``presence``."""
+"""Mean share of a label's cells that show each location, ``(18,)``; see ``core.label_noise``."""
 
 # Of the uniform mode: inclusions fall with the presence, a little less than 1/presence; how often
 # a class is alone rises with it.

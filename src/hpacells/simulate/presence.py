@@ -2,7 +2,7 @@
 
 A location of the label may be absent from many cells, and its absence clusters by image: presence
 is beta-binomial, with the mean ``p`` and the intraclass correlation ``rho`` measured per class on
-5,090 manually labelled cells of 328 public images (``p`` stands in ``label_sets``). First each
+5,090 manually labelled cells of 328 public images (``core.label_noise``). First each
 image's share of cells is drawn, then its cells. Only the *joint* draws are ours; each class keeps
 its ``p`` and ``rho``:
 
@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, ndtr
 
+from hpacells.core.label_noise import CLUSTERING
 from hpacells.core.locations import NEGATIVE
 from hpacells.simulate.label_sets import (
     LIFT,
@@ -42,9 +43,6 @@ __all__ = [
     "mitotic_share",
 ]
 
-# class                0    1    2    3    4    5    6    7    8    9   10   11   12   13   14
-_CORRELATION = np.array([.52, .41, .30, .35, .30, .35, .63, .29, .29, .17, .48, .0, .21, .75, .33,
-                         .35, .55, .49])  # fmt: skip
 _MITOTIC_SHARE = 0.02
 _ALONE_HIGH = 0.85
 _COMPANY = 0.6
@@ -60,7 +58,11 @@ def mitotic_share(locations: tuple[int, ...], frequencies: Frequencies) -> float
 
 
 def draw_image_shares(
-    locations: tuple[int, ...], rng: np.random.Generator, *, frequencies: Frequencies
+    locations: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    frequencies: Frequencies,
+    presence: float = 1.0,
 ) -> dict[int, float]:
     """Draw, for one image, the share of cells that carry each location of the label.
 
@@ -72,6 +74,8 @@ def draw_image_shares(
         The image's own.
     frequencies
         Of the dataset: how often a class is alone on a label depends on it.
+    presence
+        Factor on p, 0 to 1.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def draw_image_shares(
         place = float(drawn)
         if rng.random() < _ALONE_HIGH:
             place = 1.0 - alone * (1.0 - drawn) if len(locations) == 1 else (1.0 - alone) * drawn
-        p, rho = float(PRESENCE[frequencies][location]), float(_CORRELATION[location])
+        p, rho = presence * float(PRESENCE[frequencies][location]), float(CLUSTERING[location])
         strength = (1.0 - rho) / rho
         share = float(betaincinv(p * strength, (1.0 - p) * strength, place))
         if location not in MITOTIC_LOCATIONS:
