@@ -44,6 +44,9 @@ class TrainingData:
         sha256 over the fields, what their crops were made from, their labels.
     n_unlabelled, n_without_cells, n_failed
         Fields of the store that cannot be used.
+    cell_targets
+        ``(N, K)`` float32 in [0, 1], soft targets of single cells where some were made
+        (``train.rounds``); a row of -1 is unknown. None: a cell has its image's label only.
     """
 
     crops: npt.NDArray[np.uint8]
@@ -57,6 +60,7 @@ class TrainingData:
     n_unlabelled: int = 0
     n_without_cells: int = 0
     n_failed: int = 0
+    cell_targets: npt.NDArray[np.float32] | None = None
 
     @property
     def n_fields(self) -> int:
