@@ -64,7 +64,7 @@ __all__ = ["DatasetSummary", "write_dataset"]
 
 _SETTINGS_FILE = "simulate.json"
 _ROWS_FOLDER = ".fields"
-_LOOK = 4  # raise it with every change of the pixels or rows that a seed gives
+_LOOK = 5  # raise it with every change of the pixels or rows that a seed gives
 _TABLES = ("train.csv", "truth/cells.csv", "truth/fields.csv", "truth.csv")
 _IMAGE_COLUMNS = (
     "ID", "Label", "gene", "antibody", "cell_line", "plate", "well", "sample", "pixel_size_um",

@@ -19,7 +19,12 @@ from hpacells.simulate.debris import add_debris
 from hpacells.simulate.label_model import Sample, draw_sample
 from hpacells.simulate.layout import draw_layout
 from hpacells.simulate.presence import mitotic_share
-from hpacells.simulate.protein import draw_protein, draw_unspecific_level, unspecific_staining
+from hpacells.simulate.protein import (
+    draw_protein,
+    draw_unspecific_level,
+    limit_unspecific,
+    unspecific_staining,
+)
 from hpacells.simulate.stain_style import StainStyle, draw_stain_style
 from hpacells.simulate.stains import stain_cell
 from hpacells.simulate.texture import FloatImage
@@ -211,7 +216,11 @@ def _paint(
     style = draw_stain_style(np.random.default_rng([seed[0], sample.ordinal, _SAMPLE_STREAM, 1]))
     antibody = (seed[0], sample.gene_ordinal, _GENE_STREAM, 1)
     unspecific = draw_unspecific_level(sample.locations, np.random.default_rng(antibody))
-    unspecific *= _scatter(_GAIN_SPREAD, rng)
+    unspecific = limit_unspecific(
+        unspecific * _scatter(_GAIN_SPREAD, rng),
+        sample.locations,
+        (content.amounts for content in contents.values()),
+    )
     for cell in anatomies:
         if not cell.body[_overlap(cell.box, shape)[1]].any():
             continue  # the frame shows nothing of it

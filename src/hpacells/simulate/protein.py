@@ -2,10 +2,10 @@
 
 How well a location can be seen is decided by three amounts: the image's level of it (a faint
 staining is faint in all cells of an image), the cell's own scatter, and the unspecific staining of
-the antibody, which can be as bright as a faint structure. Grain lies over all of it.
+the antibody, which can be nearly as bright as a faint structure. Grain lies over all of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -29,18 +29,20 @@ __all__ = [
     "draw_image_levels",
     "draw_protein",
     "draw_unspecific_level",
+    "limit_unspecific",
     "unspecific_staining",
 ]
 
 _MAIN = (0.55, 1.3)  # brightness of an image's main location, beside its usual level
-_MINOR = (0.25, 1.0)  # of the others, beside the main one
+_MINOR = (0.4, 1.0)  # of the others, beside the main one
 _CELL_SCATTER = 0.25
 _DIFFUSE = frozenset(
     LOCATION_KEYS.index(key) for key in ("nucleoplasm", "endoplasmic_reticulum", "cytosol")
 )
-_DIFFUSE_UNDER_DETAIL = 0.5
+_DIFFUSE_UNDER_DETAIL = 0.65
 _UNSPECIFIC = (0.02, 0.36)
 _UNSPECIFIC_ALONE = (0.1, 0.5)
+_HIDDEN_FROM = 0.6  # unspecific staining, as a share of a location's amount, that hides it
 _SIGNAL_GRAIN, _UNSPECIFIC_GRAIN = 0.85, 1.4
 _GRAIN_STREAM, _UNSPECIFIC_STREAM = 101, 102  # seeds below are class ids
 
@@ -48,9 +50,9 @@ _GRAIN_STREAM, _UNSPECIFIC_STREAM = 101, 102  # seeds below are class ids
 def draw_image_levels(locations: Sequence[int], rng: np.random.Generator) -> dict[int, float]:
     """Draw how bright each location of a label is in one image.
 
-    One of them, by chance, is the main one; the others have 0.25-1 of its share, log-uniform, so
-    that some are barely visible. Where lines or dots are in the label, even areas are halved, or
-    they would drown them.
+    One of them, by chance, is the main one; the others have 0.4-1 of its share, log-uniform, so
+    that some are barely visible. Where lines or dots are in the label, even areas are fainter by a
+    third, or they would drown them.
 
     Parameters
     ----------
@@ -162,6 +164,35 @@ def draw_unspecific_level(locations: Sequence[int], rng: np.random.Generator) ->
     """
     limits = _UNSPECIFIC_ALONE if tuple(locations) == (NEGATIVE,) else _UNSPECIFIC
     return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def limit_unspecific(
+    level: float, locations: Sequence[int], cells: Iterable[Mapping[int, float]]
+) -> float:
+    """Lower an image's unspecific staining to where its label's locations can be seen.
+
+    A label names what somebody saw; a location that the antibody's background hides in the usual
+    cell that carries it would not stand there.
+
+    Parameters
+    ----------
+    level
+        From ``draw_unspecific_level``.
+    locations
+        Class ids of the label.
+    cells
+        Amounts of each cell of the image.
+
+    Returns
+    -------
+    float
+        At most 0.6 of the faintest location's median amount over the cells that carry it.
+    """
+    amounts: dict[int, list[float]] = {}
+    for cell in cells:
+        for location in set(cell) & set(locations):
+            amounts.setdefault(location, []).append(cell[location])
+    return min([level, *(_HIDDEN_FROM * float(np.median(each)) for each in amounts.values())])
 
 
 def unspecific_staining(
