@@ -1,10 +1,10 @@
 """Training for ``transfer``: single simulated cells with their true locations, one bag each.
 
 Crops come from the project's own crop store (true masks) and are kept in one file. The loss is
-binary cross-entropy over the 19 classes. Besides the project's augmentations the crops are
-degraded as real ones may be: blur, JPEG, black level, gamma, grain, a missing reference stain, an
-inexact outline. Everything random is drawn from (seed, step), so a stopped training continues as
-if it had not been.
+binary cross-entropy over the 19 classes. The crops are augmented strongly (``train.augment``):
+also degraded as real ones may be, with missing reference stains, which here are missing from
+single cells. Everything random is drawn from (seed, step), so a stopped training continues as if
+it had not been.
 """
 
 import argparse
@@ -23,24 +23,24 @@ from cell_samples import class_targets, truth_rows
 from simulated_data import SimulatedData
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hpacells.core.channels import Channel
 from hpacells.core.crop_spec import CropSpec
 from hpacells.crops.store import CropStore
 from hpacells.model.network import CellClassifier
 from hpacells.model.timm_parts import ModelEmaV3, adaptive_clip_grad
-from hpacells.train.augment import augment_crops
+from hpacells.train.augment import augment_crops, hide_stains
 from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hpacells.train.config import AugmentConfig, TrainConfig
-from hpacells.train.loop import learning_rate_at
+from hpacells.train.optimizer import learning_rate_at
 
-__all__ = ["TrainingCells", "degrade", "load_cells", "real_scores", "run_folder", "train_network"]
+__all__ = ["TrainingCells", "load_cells", "real_scores", "run_folder", "train_network"]
 
 SPEC = CropSpec(112, 0.25)
 BATCH = 64
 CHECKPOINT_EVERY = 250
 SEED = 0
-REFERENCE_DROPPED = 0.15  # share of cells shown without microtubules, the same for the ER
-AUGMENT = AugmentConfig(warp_share=0.4, scale=0.2, shift_px=4.0, intensity=0.3, noise=3.0)
+AUGMENT = AugmentConfig.model_validate(
+    {"preset": "strong", "missing_er": 0.15, "missing_microtubules": 0.15}
+)
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -91,55 +91,6 @@ def _crop_store(data: Path, out: Path) -> CropStore:
     command += ["--crop-pixel-size-um", str(SPEC.pixel_size_um)]
     subprocess.run(command, check=True)
     return CropStore.open(out)
-
-
-def degrade(crops: Bytes, masks: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
-    """Change each cell as stains, exposure, storage and outlining may have changed a real one.
-
-    Parameters
-    ----------
-    crops, masks
-        ``(N, C, S, S)`` and ``(N, S, S)`` uint8; not changed.
-    rng
-        Decides.
-    """
-    crops, masks = crops.copy(), masks.copy()
-    disk = np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)), np.uint8)
-    for crop, mask in zip(crops, masks, strict=True):
-        chance = rng.random(5)
-        if chance[0] < 0.3:
-            change = cv2.erode if rng.random() < 0.5 else cv2.dilate
-            mask[:] = change(mask, disk, iterations=int(rng.integers(1, 3)))
-        sigma = rng.uniform(0.2, 0.9)
-        quality = int(rng.integers(60, 98))
-        for stain in crop:
-            if chance[1] < 0.4:
-                stain[:] = cv2.GaussianBlur(stain, (0, 0), sigma)
-            if chance[2] < 0.4:
-                stain[:] = np.maximum(stain, level := np.uint8(rng.integers(0, 7))) - level
-            if chance[3] < 0.5:
-                curve = 255 * (np.arange(256) / 255) ** np.exp(rng.normal(0, 0.25))
-                stain[:] = np.round(curve).astype(np.uint8)[stain]
-            if chance[4] < 0.25:
-                _, coded = cv2.imencode(".jpg", stain, [cv2.IMWRITE_JPEG_QUALITY, quality])
-                stain[:] = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)
-        if rng.random() < 0.4:
-            crop[Channel.PROTEIN.position] = _add_grain(crop[Channel.PROTEIN.position], rng)
-        for channel in (Channel.MICROTUBULES, Channel.ER):  # not to be leant on too much
-            crop[channel.position] *= np.uint8(rng.random() >= REFERENCE_DROPPED)
-    return crops, masks
-
-
-def _add_grain(stain: Bytes, rng: np.random.Generator) -> Bytes:
-    """Multiply by log-normal noise, one to two pixels coarse, that keeps the mean."""
-    strength = float(rng.uniform(0.1, 0.5))
-    noise = rng.standard_normal(stain.shape, dtype=np.float32)
-    coarse = float(rng.uniform(0.0, 0.9))
-    if coarse > 0.3:
-        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), coarse), np.float32)
-        noise /= max(float(noise.std()), 1e-6)
-    factor = np.exp(strength * noise - 0.5 * strength * strength)
-    return np.clip(np.rint(stain * factor), 0, 255).astype(np.uint8)
 
 
 def run_folder(data: SimulatedData, work: Path, *, steps: int, learning_rate: float) -> Path:
@@ -231,11 +182,14 @@ class _Loop:
             group["lr"] = learning_rate_at(self.step, self.steps, self.config)
         chosen = self._batch()
         rng = np.random.default_rng([SEED, 2, self.step])
-        crops, masks = degrade(self.cells.crops[chosen], self.cells.masks[chosen], rng)
         torch.manual_seed(int(rng.integers(2**31)))
         pixels, inside = augment_crops(
-            torch.from_numpy(crops), torch.from_numpy(masks), AUGMENT, torch.default_generator
+            torch.from_numpy(self.cells.crops[chosen]),
+            torch.from_numpy(self.cells.masks[chosen]),
+            AUGMENT,
+            torch.default_generator,
         )
+        hide_stains(pixels, np.arange(len(chosen)), AUGMENT, torch.default_generator)
         self.network.train()
         logits, _ = self.network(pixels.contiguous(memory_format=torch.channels_last), inside)
         target = torch.from_numpy(self.cells.targets[chosen])

@@ -15,7 +15,7 @@ from real_or_simulated import bootstrap_auc, choose_features, mean_fold_auc, ran
 from simulated_data import dataset, open_data
 from simulator_speed import digest_folder, seconds_at
 from transfer import class_precisions, evaluate, rows_of
-from transfer_training import degrade, run_folder
+from transfer_training import run_folder
 
 
 def test_classes_of_unequal_size_weigh_the_same():
@@ -134,18 +134,6 @@ def test_classes_without_truth_have_no_precision():
     found = precisions(targets.astype(float), targets)
     assert np.isnan(found[1])
     assert found[16] == 1.0
-
-
-def test_degrading_is_repeatable_and_leaves_its_input():
-    rng = np.random.default_rng(0)
-    crops = rng.integers(0, 255, (6, 4, 20, 24)).astype(np.uint8)
-    masks = np.ones((6, 20, 24), np.uint8)
-    before = crops.copy()
-    one, two = (degrade(crops, masks, np.random.default_rng(3)) for _ in range(2))
-    np.testing.assert_array_equal(crops, before)
-    np.testing.assert_array_equal(one[0], two[0])
-    assert (one[0] != before).any()
-    assert one[0].shape == before.shape
 
 
 def sample(values, groups):

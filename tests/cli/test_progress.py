@@ -29,3 +29,18 @@ def test_a_continued_job_counts_only_its_own_work(monkeypatch, capsys):
 
 def test_nothing_done_yet_has_no_rate(monkeypatch, capsys):
     assert "0.00/s" in _lines(monkeypatch, capsys, [0], 5)[0]
+
+
+def test_the_rate_begins_anew_where_a_count_falls(monkeypatch):
+    """The second fold's first step was divided by the time of the whole first fold."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    rate_of = progress._measure_rate()
+    for done in range(1, 101):
+        now[0] += 1
+        rate = rate_of(done)
+    assert rate == 1.0
+    now[0] += 1
+    rate_of(1)
+    now[0] += 2
+    assert rate_of(5) == 2.5

@@ -47,13 +47,13 @@ def test_a_dataset_becomes_a_model_without_truth(tmp_path, recipe):
 
 
 def test_smoke_tries_a_recipe(tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr(command, "_SMOKE_FIELDS", 2)
+    monkeypatch.setattr(command, "smoke_fields", lambda config: 2)
     result = invoke("--smoke", "--config", recipe, "--threads", 1)
     assert result.exit_code == 0, result.output
     assert "The recipe works" in result.output
 
 
-@pytest.mark.parametrize(("kind", "told"), [("fov_id", True), ("gene", False)])
+@pytest.mark.parametrize(("kind", "told"), [("near_duplicates", True), ("gene", False)])
 def test_held_out_fields_without_groups_are_spoken_of(capsys, tiny_model_folder, kind, told):
     counts = dict.fromkeys(
         ("cells", "fields_train", "fields_val", "fields_failed", "fields_without_cells"), 3
@@ -62,7 +62,7 @@ def test_held_out_fields_without_groups_are_spoken_of(capsys, tiny_model_folder,
     spec = load_model(tiny_model_folder).spec
     command._tell(TrainSummary(spec, counts, 0.5, (), kind), tiny_model_folder)
     output = capsys.readouterr().out
-    assert ("held out one by one" in output) == told
+    assert ("only near copies of a field were kept together" in output) == told
     assert "image-level mean AP 0.500" in output
 
 

@@ -107,6 +107,17 @@ def test_a_folder_without_weights_has_no_network(exported, tmp_path):
         export.load_classifier(tmp_path)
 
 
+def test_weights_of_another_architecture_are_refused(exported, tmp_path):
+    folder, _ = exported
+    content = json.loads((folder / "model.json").read_text())
+    content["architecture"]["backbone"] = "test_convnext"
+    for name in ("model.onnx", "model.safetensors"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"another architecture.*Missing.*backbone\."):
+        export.load_classifier(tmp_path)
+
+
 def test_a_graph_that_computes_something_else_is_not_kept(exported, tmp_path, monkeypatch):
     graph = (exported[0] / "model.onnx").read_bytes()
     monkeypatch.setattr(export, "_write_graph", lambda model, path: path.write_bytes(graph))
@@ -114,6 +125,22 @@ def test_a_graph_that_computes_something_else_is_not_kept(exported, tmp_path, mo
         export.export_model(make_model(7), make_spec(), tmp_path / "m")
     assert not (tmp_path / "m" / "model.onnx").exists()
     assert not (tmp_path / "m" / "model.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backbone", "kwargs"),
+    [
+        ("test_vit", {"encoder_input": "photograph"}),
+        ("test_convnext", {}),
+        ("subcell_dna_protein", {"depth": 1}),
+    ],
+)
+def test_graphs_of_other_encoders_hold_their_scale(backbone, kwargs, tmp_path):
+    # export compares graph and network
+    model = CellClassifier(backbone, crop_px=32, embedding_size=16, **kwargs)
+    spec = export.export_model(model, make_spec(), tmp_path)
+    assert spec.normalisation == model.input.words
 
 
 def test_the_graph_says_nothing_of_the_machine_it_was_made_on(exported):

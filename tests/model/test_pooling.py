@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hpacells.core.errors import InputError
-from hpacells.model.losses import bag_loss
-from hpacells.model.pooling import POOLINGS, pool_bag
+from hpacells.model.pooling import POOLINGS, AttentionPooling, pool_bag
 
 
 def reference(logits, how):
@@ -41,9 +41,9 @@ def test_padded_cells_influence_neither_values_nor_gradients(how):
     results = []
     for filling in (0.0, 1e4, -1e4, float("nan")):
         filled = torch.where(present.unsqueeze(-1), logits, filling).requires_grad_()
-        loss = bag_loss(filled, present, target, pooling=how, cell_weight=0.1)
-        loss.total.backward()
-        results.append((loss.total.detach(), filled.grad))
+        loss = binary_cross_entropy_with_logits(pool_bag(filled, present, how), target)
+        loss.backward()
+        results.append((loss.detach(), filled.grad))
         assert (filled.grad[~present] == 0).all()
         assert torch.isfinite(filled.grad).all()
     for total, gradient in results[1:]:
@@ -67,24 +67,53 @@ def test_a_bag_without_cells_is_refused():
         pool_bag(torch.zeros(2, 3, 4), torch.tensor([[True] * 3, [False] * 3]), "max")
 
 
-def test_drawn_losses():
-    logits = torch.zeros((1, 2, 2))
-    present = torch.ones((1, 2), dtype=torch.bool)
-    target = torch.tensor([[1.0, 0.0]])
-    log2 = float(np.log(2))
-    loss = bag_loss(logits, present, target, pooling="max", cell_weight=0.1)
-    assert float(loss.total) == pytest.approx(1.1 * log2)
-    softer = bag_loss(
-        logits, present, target, pooling="max", cell_weight=0.1, cell_positive_weight=0.0
+def make_attention():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pooling = AttentionPooling(6, 3, hidden=4)
+        assert (pooling.score.weight == 0).all()
+        torch.nn.init.normal_(pooling.score.weight)
+    return pooling
+
+
+def test_attention_begins_as_the_mean_and_its_weights_are_per_class():
+    rng = np.random.default_rng(0)
+    logits, embedding = (
+        torch.from_numpy(rng.normal(0, 2, (2, 5, n)).astype(np.float32)) for n in (3, 6)
     )
-    assert float(softer.cell) == pytest.approx(log2 / 2)
-    assert float(softer.image) == pytest.approx(log2)
+    present = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
+    fresh = AttentionPooling(6, 3)
+    torch.testing.assert_close(fresh(logits, embedding, present), pool_bag(logits, present, "mean"))
+    pooling = make_attention()
+    weights = {name: tensor.numpy() for name, tensor in pooling.state_dict().items()}
+    got = pooling(logits, embedding, present).detach().numpy()
+    for bag, n in enumerate((5, 2)):
+        h = embedding[bag, :n].numpy()
+        content = np.tanh(h @ weights["content.weight"].T + weights["content.bias"])
+        gate = 1 / (1 + np.exp(-(h @ weights["gate.weight"].T + weights["gate.bias"])))
+        scores = (content * gate) @ weights["score.weight"].T
+        share = np.exp(scores) / np.exp(scores).sum(0)
+        expected = (share * logits[bag, :n].numpy()).sum(0)
+        np.testing.assert_allclose(got[bag], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_each_cell_has_its_own_image_s_label_and_the_same_weight():
-    logits = torch.ones((2, 3, 1))
-    logits[0] = 2.0
-    present = torch.tensor([[True, False, False], [True] * 3])
-    target = torch.tensor([[0.0], [1.0]])
-    loss = bag_loss(logits, present, target, pooling="mean", cell_weight=1.0)
-    assert float(loss.cell) == pytest.approx((np.log1p(np.exp(2)) + 3 * np.log1p(np.exp(-1))) / 4)
+def test_attention_ignores_padded_cells_and_refuses_an_empty_bag():
+    pooling = make_attention()
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn((1, 4, 3), generator=generator)
+    embedding = torch.randn((1, 4, 6), generator=generator)
+    present = torch.tensor([[True, True, False, False]])
+    results = []
+    for filling in (0.0, float("nan"), 1e6):
+        cells, seen = (
+            torch.where(present.unsqueeze(-1), x, filling).requires_grad_()
+            for x in (logits, embedding)
+        )
+        pooled = pooling(cells, seen, present)
+        pooled.sum().backward()
+        results.append((pooled.detach(), cells.grad, seen.grad))
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            torch.testing.assert_close(one, two)
+    with pytest.raises(InputError, match="empty bag"):
+        pooling(logits, embedding, torch.zeros((1, 4), dtype=torch.bool))

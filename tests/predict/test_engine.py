@@ -325,6 +325,24 @@ def test_a_lost_table_is_made_again_without_predicting(run):
     assert (first.out / "cells.parquet").read_bytes() == cells
 
 
+def test_the_classifier_does_not_see_a_stain_declared_missing(run, images, tmp_path):
+    named = {"segmenter": "unet", "missing": ("yellow",)}
+    with_stain = run(out=tmp_path / "with", **named).out
+    asked = read_tables(run(out=tmp_path / "unasked", segmenter="unet").out)
+    for path in images.glob("*_yellow.png"):
+        cv2.imwrite(str(path), np.zeros_like(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)))
+    without = run(out=tmp_path / "without", **named).out
+    assert len(read_rows(without / "cells.parquet")) > 0
+    name = "embeddings.parquet"
+    assert (with_stain / name).read_bytes() == (without / name).read_bytes()
+    assert (with_stain / name).read_bytes() != asked[name]
+    kept = [
+        [[row[p] for p in PROBABILITY_COLUMNS] for row in read_rows(out / "cells.parquet")]
+        for out in (with_stain, without)
+    ]
+    assert kept[0] == kept[1]
+
+
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("odd\nshape"), cv2.error("inside")])
 def test_what_goes_wrong_with_one_field_stays_with_it(run, monkeypatch, error):
     outline = engine.predict_field

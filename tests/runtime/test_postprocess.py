@@ -12,7 +12,14 @@ from hpacells.core.cell_table import (
 from hpacells.core.errors import ModelError
 from hpacells.core.locations import N_LOCATIONS, NEGATIVE
 from hpacells.runtime.model_folder import Calibration, Postprocessing, load_model
-from hpacells.runtime.postprocess import border_weights, calibrate, pool_cells, score_field
+from hpacells.runtime.postprocess import (
+    blend_scores,
+    border_weights,
+    calibrate,
+    calibrated_logits,
+    pool_cells,
+    score_field,
+)
 
 
 def make_cells(*rows):
@@ -176,3 +183,25 @@ def test_a_field_without_cells_has_image_scores_zero(make_model_folder):
 def test_logits_of_another_field_are_refused(make_model_folder, logits):
     with pytest.raises(ModelError, match="expected logits"):
         score(make_model_folder, logits[:3], *MIXED)
+
+
+def test_a_derived_negative_has_constants_of_its_own():
+    logits = np.random.default_rng(3).normal(0, 1, (4, N_LOCATIONS)).astype(np.float32)
+    derived = Postprocessing(negative="product")
+    scale, bias = np.ones(N_LOCATIONS), np.zeros(N_LOCATIONS)
+    scale[NEGATIVE], bias[NEGATIVE] = 0.5, -1
+    constants = Calibration(scale=tuple(scale), bias=tuple(bias))
+    plain = calibrated_logits(logits, Calibration(), derived)
+    fitted = calibrated_logits(logits, constants, derived)
+    assert fitted[:, :NEGATIVE] == pytest.approx(plain[:, :NEGATIVE])
+    assert fitted[:, NEGATIVE] == pytest.approx(0.5 * plain[:, NEGATIVE] - 1)
+
+
+def test_cells_of_several_fields_blend_as_field_by_field():
+    rng = np.random.default_rng(4)
+    cell, image = rng.random((5, N_LOCATIONS)), rng.random((2, N_LOCATIONS))
+    constants = Postprocessing(blend="product", negative_damping=0.5)
+    owner = np.array([0, 0, 1, 1, 1])
+    together = blend_scores(cell, image[owner], constants)
+    apart = [blend_scores(cell[owner == i], image[i], constants) for i in (0, 1)]
+    assert together == pytest.approx(np.concatenate(apart))

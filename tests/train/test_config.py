@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from hpacells.core.errors import ConfigError
-from hpacells.train import config
+from hpacells.train import config, config_sections
 from hpacells.train.config import TrainConfig, read_train_config
+from hpacells.train.config_sections import AUGMENT_PRESETS, AugmentConfig
 
 
 def test_defaults_then_file_then_command_line(tmp_path):
@@ -23,7 +24,7 @@ def test_defaults_then_file_then_command_line(tmp_path):
     [
         ("epoch: 3", "epoch: Extra inputs"),
         ("bag_size: 0", "bag_size"),
-        ("augment: {blur: 1}", r"augment\.blur"),
+        ("augment: {glow: 1}", r"augment\.glow"),
         ("- 3", "key: value"),
         ("a: [", "cannot be read"),
         ("learning_rate: .nan", "learning_rate"),
@@ -56,9 +57,42 @@ def test_the_recipes_in_the_repository_are_valid():
         assert "nfnet" in read_train_config(recipe).backbone
 
 
-def test_every_field_is_documented():
-    tree = ast.parse(Path(config.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [config, config_sections])
+def test_every_field_is_documented(module):
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     for model in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         for field, after in pairwise([*model.body, None]):
             if isinstance(field, ast.AnnAssign):
                 assert isinstance(after, ast.Expr), f"{model.name}.{field.target.id}"
+
+
+def test_a_preset_is_written_out_and_fields_go_before_it(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("augment: {preset: strong, jpeg: 0}")
+    chosen = read_train_config(recipe).augment
+    assert (chosen.jpeg, chosen.blur) == (0, AUGMENT_PRESETS["strong"]["blur"])
+    recipe.write_text("augment: weak")
+    weak = read_train_config(recipe)
+    assert weak.augment.warp_share == 0
+    assert TrainConfig.model_validate(weak.model_dump(mode="json")) == weak
+    assert TrainConfig().augment == AugmentConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("augment: mild", "augment: .*expected weak, strong or fields, got 'mild'"),
+        ("augment: {preset: [1]}", "augment: .*expected weak, strong"),
+        ("augment: 3", "augment"),
+        ("augment: {preset: weak, jpeg: 200}", r"augment\.jpeg"),
+        ("mix: {mixup: 0.7, cutmix: 0.4}", "mix: .*at most, got 1.1"),
+        ("synthesis: {negative: 0.7, microtubules: 0.4}", "synthesis: .*at most, got 1.1"),
+        ("synthesis: {golgi_apparatus: 0.1}", r"synthesis\.golgi_apparatus"),
+        ("rare_cap: 0.5", "rare_cap"),
+    ],
+)
+def test_a_bad_share_or_preset_is_named(tmp_path, text, message):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_train_config(recipe)

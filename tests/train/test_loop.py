@@ -6,9 +6,8 @@ import torch
 
 from hpacells.core.errors import ConfigError, OutputError
 from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from hpacells.train.loop import _Loop, learning_rate_at, train_classifier
+from hpacells.train.loop import _Loop, train_classifier
 from hpacells.train.split import split_fields
-from hpacells.train.validation import validate
 
 
 class KilledError(Exception):
@@ -49,6 +48,40 @@ def test_killed_and_continued_equals_uninterrupted(
     ]
 
 
+def test_everything_that_a_training_keeps_is_continued(data, tiny_config, tmp_path):
+    config = type(tiny_config).model_validate(
+        {
+            **tiny_config.model_dump(),
+            "pooling": "attention",
+            "soften": {"share": 0.2, "start_share": 0.0},
+            "teacher": {"weight": 1.0, "start_share": 0.0, "prior": True},
+            "consistency": {"weight": 0.1},
+            "optimizer": "sgd",
+            "learning_rate": 0.01,
+        }
+    )
+    whole = run(data, config, tmp_path / "whole.pt")
+    with pytest.raises(KilledError):
+        run(data, config, tmp_path / "c.pt", kill_at=5)
+    kept = read_checkpoint(tmp_path / "c.pt")
+    assert set(kept.extra) == {"attention", "prior"}
+    assert kept.extra["prior"]["shift"].abs().sum() > 0
+    continued = run(data, config, tmp_path / "c.pt").model.state_dict()
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(continued[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    "change", [{"embedding_size": 16}, {"pooling": "attention"}, {"backbone": "hpa_nfnet_nano"}]
+)
+def test_a_checkpoint_of_another_architecture_is_named(data, tiny_config, tmp_path, change):
+    # torch's own traceback once named every tensor and no remedy
+    with pytest.raises(KilledError):
+        run(data, tiny_config, tmp_path / "c.pt", kill_at=3)
+    with pytest.raises(OutputError, match=r"checkpoint of step 2: expected .* another one's"):
+        run(data, tiny_config.model_copy(update=change), tmp_path / "c.pt")
+
+
 def test_held_out_fields_influence_no_weight(data, tiny_config, tmp_path):
     held_out = split_fields(data, 0.2, seed=0)
     assert held_out.any()
@@ -67,29 +100,14 @@ def test_held_out_fields_influence_no_weight(data, tiny_config, tmp_path):
     assert results[0].validation.loss != results[1].validation.loss
 
 
-def test_the_last_layer_is_not_clipped_and_vectors_are_not_decayed(data, tiny_config):
-    loop = _Loop(data, split_fields(data, 0.2, seed=0), tiny_config)
-    head = {id(p) for p in loop.network.head.parameters()}
-    clipped = {id(p) for p in loop.clipped}
-    assert not head & clipped
-    assert head | clipped == {id(p) for p in loop.network.parameters()}
-    decayed, others = loop.optimizer.param_groups
-    assert (decayed["weight_decay"], others["weight_decay"]) == (tiny_config.weight_decay, 0.0)
-    names = {id(p): name for name, p in loop.network.named_parameters()}
-    kinds = ("bias", "gain", "attn.conv.weight", "attn_last.conv.weight")
-    assert all(names[id(p)].endswith(kinds) for p in others["params"])
-    assert not any(names[id(p)].endswith(("bias", "gain")) for p in decayed["params"])
-    assert len(decayed["params"]) + len(others["params"]) == len(names)
-
-
 def test_the_average_follows_the_weights_as_its_decay_says(data, tiny_config):
     """With decay 0 it is the network; else it lags, by what the warm-up of the decay says."""
     held_out = split_fields(data, 0.2, seed=0)
     for decay in (0.0, 0.9):
         loop = _Loop(data, held_out, tiny_config.model_copy(update={"ema_decay": decay}))
         expected = None
-        for step, batch in enumerate(loop.rest_of_epoch()[:3], start=1):
-            loop.take_step(batch)
+        for step, cells in zip(range(1, 4), loop.rest_of_epoch(), strict=False):
+            loop.take_step(cells)
             now = loop.network.head.weight.detach().clone()
             warm = 1 - step ** (-2 / 3) if step > 1 else 0.0
             share = min(decay, warm)
@@ -116,38 +134,12 @@ def test_another_seed_gives_other_weights(data, tiny_config, tmp_path):
 def test_a_loss_that_is_not_finite_stops(data, tiny_config, tmp_path):
     broken = replace(data, targets=np.full_like(data.targets, np.nan))
     with pytest.raises(ConfigError, match="expected a finite loss, got nan at step 0"):
-        run(broken, tiny_config.model_copy(update={"val_fraction": 0.0}), tmp_path / "c.pt")
-
-
-def test_learning_rate_rises_then_falls(tiny_config):
-    config = tiny_config.model_copy(update={"warmup_share": 0.1, "learning_rate": 1.0})
-    rates = [learning_rate_at(step, 100, config) for step in range(100)]
-    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
-    assert rates[10] == pytest.approx(1.0)
-    assert (np.diff(rates[10:]) < 0).all()
-    assert 0.01 <= rates[-1] < 0.011
-
-
-def test_validation_agrees_with_a_perfect_and_a_blind_model(data):
-    class Oracle(torch.nn.Module):
-        def __init__(self, targets):
-            super().__init__()
-            self.targets, self.at = torch.from_numpy(targets), 0
-
-        def forward(self, crops, masks):
-            logits = self.targets[self.at].expand(len(crops), -1) * 20 - 10
-            self.at += 1
-            return logits, logits
-
-    fields = np.arange(10, 20)
-    cpu = torch.device("cpu")
-    perfect = validate(Oracle(data.targets[fields]), data, fields, pooling="max", device=cpu)
-    assert perfect.mean == 1.0
-    assert perfect.average_precision[1] is None
-    blind = validate(
-        Oracle(np.zeros_like(data.targets[fields])), data, fields, pooling="max", device=cpu
-    )
-    assert blind.average_precision[7] == pytest.approx(data.targets[fields, 7].mean())
+        train_classifier(
+            broken,
+            np.zeros(data.n_fields, np.bool_),
+            tiny_config,
+            checkpoint_path=tmp_path / "c.pt",
+        )
 
 
 def test_checkpoints_hold_only_tensors_and_numbers(tmp_path):

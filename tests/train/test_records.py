@@ -1,5 +1,6 @@
 import csv
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -49,12 +50,16 @@ def test_a_continued_training_replaces_what_was_logged(tmp_path):
 def test_the_end_logs_the_locations_that_were_seen(tmp_path):
     log = MetricsLog(tmp_path)
     log.update([make_row(1)])
-    each = [None] * N_LOCATIONS
-    each[16] = 0.75
-    log.finish(Validation(tuple(each), 0.1, 4), 10)
+    images, cells = [None] * N_LOCATIONS, [None] * N_LOCATIONS
+    images[16], cells[3] = 0.75, 0.5
+    nothing = np.zeros((0, 2), np.float32)
+    log.finish(Validation(tuple(images), 0.1, 4, nothing, nothing, tuple(cells)), 10)
     scalars = read_scalars(tmp_path / "logs")
-    named = {name for name in scalars if name.startswith("validation_ap/")}
-    assert named == {f"validation_ap/{LOCATION_KEYS[16]}"}
+    named = {name for name in scalars if name.startswith("validation")}
+    assert named == {
+        f"validation_image_ap/{LOCATION_KEYS[16]}",
+        f"validation_cell_ap/{LOCATION_KEYS[3]}",
+    }
 
 
 def test_nothing_to_log_is_no_error(tmp_path):

@@ -1,6 +1,7 @@
 import csv
 import json
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from hpacells.core.errors import ConfigError, InputError, OutputError
 from hpacells.runtime.model_folder import load_model
 from hpacells.train import run
 from hpacells.train.config import AugmentConfig, TrainConfig
+from hpacells.train.config_sections import RoundsConfig
 from hpacells.train.data import load_training_data
 from hpacells.train.prepare import PreparedData
 from hpacells.train.run import train, train_on_store
@@ -54,7 +56,7 @@ def test_the_folder_is_a_model_with_its_records(trained):
     with (out / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 21))
-    assert [i + 1 for i, row in enumerate(rows) if row["val_mean_ap"]] == [5, 10, 15, 20]
+    assert [i + 1 for i, row in enumerate(rows) if row["val_image_ap"]] == [5, 10, 15, 20]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 2
     assert list((out / "logs").glob("events*"))
     assert not (out / "checkpoint.pt").exists()
@@ -155,3 +157,78 @@ def test_the_split_on_disk_is_the_one_that_was_used(trained, store):
     genes = {side: {r["gene"] for r in rows if r["split"] == side} for side in ("train", "val")}
     assert not genes["train"] & genes["val"]
     assert summary.counts["fields_val"] == held_out.sum()
+
+
+def test_a_training_with_rounds_keeps_its_folds_and_says_what_they_lack(
+    make_store, tiny_config, tmp_path
+):
+    """One location stands in a single gene: the rule for it is told, not silent."""
+    store = make_store(tmp_path / "s", 12)
+    fields = store.fields_table()
+    labels = fields["image_labels"].to_pylist()
+    labels[4] += "|15"
+    column = fields.schema.get_field_index("image_labels")
+    pq.write_table(
+        fields.set_column(column, fields.schema.field(column), [labels]),
+        store.path / "fields.parquet",
+    )
+    config = tiny_config.model_copy(
+        update={"epochs": 1, "rounds": RoundsConfig(n=1, folds=2, epochs=1)}
+    )
+    told = []
+    summary = train_on_store(
+        PreparedData(store),
+        tmp_path / "m",
+        config,
+        threads=1,
+        progress=lambda done, total, what: told.append(what),
+    )
+    assert summary.warnings[0].startswith("Aggresome: all its images are of one fold")
+    assert {what.split(":")[0] for what in told} >= {
+        "round 1 of 1, fold 1 of 2",
+        "round 1 of 1, fold 2 of 2",
+    }
+    with (tmp_path / "m" / "split.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["fold"] for row in rows if row["split"] == "train"} == {"0", "1"}
+    content = json.loads((tmp_path / "m" / "training.json").read_text())
+    split = load_model(tmp_path / "m").spec.training.split_sha256
+    assert content["split_sha256"] == split
+    assert len(split) == 64
+    again = train_on_store(PreparedData(store), tmp_path / "m", config)
+    assert (again.already_done, again.warnings) == (True, summary.warnings)
+
+
+def test_settings_that_came_later_do_not_refuse_an_older_folder(store, tiny_config, tmp_path):
+    data = load_training_data(store)
+    run._claim(tmp_path, tiny_config, data)
+    request = json.loads((tmp_path / "request.json").read_text())
+    del request["config"]["rounds"]
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    run._claim(tmp_path, tiny_config, data)
+    later = tiny_config.model_copy(update={"rounds": RoundsConfig(n=1)})
+    with pytest.raises(OutputError, match=r"other settings \(rounds\)"):
+        run._claim(tmp_path, later, data)
+    request["config"]["gone"] = 1
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    with pytest.raises(OutputError, match=r"other settings \(gone, rounds\)"):
+        run._claim(tmp_path, tiny_config, data)
+
+
+def test_nothing_held_out_though_asked_for_is_told(make_store, tiny_config, tmp_path):
+    store = make_store(tmp_path / "s", 4)  # two genes
+    config = tiny_config.model_copy(update={"epochs": 1})
+    summary = train_on_store(PreparedData(store), tmp_path / "m", config, threads=1)
+    assert summary.warnings == (
+        "Nothing is held out: too few groups of fields (gene) for val_fraction 0.2.",
+    )
+    assert summary.validation_mean_ap is None
+
+
+def test_without_genes_near_copies_are_the_groups(make_store, tiny_config, tmp_path):
+    store = make_store(tmp_path / "s", 8, gene=False)
+    config = tiny_config.model_copy(update={"epochs": 1})
+    summary = train_on_store(PreparedData(store), tmp_path / "m", config, threads=1)
+    assert summary.group_kind == "near_duplicates"
+    header = (tmp_path / "m" / "split.csv").read_text().splitlines()[0]
+    assert header == "fov_id,near_duplicates,split"

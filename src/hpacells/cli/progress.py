@@ -87,15 +87,20 @@ def _plain_lines(title: str, unit: str) -> ProgressCallback:
 def _measure_rate() -> Callable[[int], float]:
     """Give a function that turns "done so far" into a rate since its first call.
 
-    What a continued job had done before is in its first count, and not work of this time.
+    What a continued job had done before is in its first count, and not work of this time. A count
+    that falls begins another piece of work.
     """
     started = time.monotonic()
     first: int | None = None
+    last = 0
 
     def rate_of(done: int) -> float:
-        nonlocal first
+        nonlocal first, last, started
+        if first is not None and done < last:
+            started, first = time.monotonic(), None
         if first is None:
             first = max(done - 1, 0)
+        last = done
         return (done - first) / max(time.monotonic() - started, 1e-9)
 
     return rate_of

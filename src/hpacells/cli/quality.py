@@ -13,7 +13,7 @@ BORDER_HELP = (
 
 MISSING_HELP = (
     "A stain that was not acquired: red, blue or yellow; may be given twice. Its files must be "
-    "there, empty images will do; the segmenter does not look at them."
+    "there, empty images will do; neither segmenter nor classifier looks at them."
 )
 
 _SHOWN = 10

@@ -9,7 +9,7 @@ than ``STRAY`` of the cells. Negative has no entry: it is what remains.
 
 import numpy as np
 
-__all__ = ["CLUSTERING", "PRESENCE", "STRAY"]
+__all__ = ["CLUSTERING", "NEGATIVE_SHARE", "PRESENCE", "STRAY"]
 
 # class              0    1    2    3    4    5    6    7    8    9   10   11   12   13   14
 PRESENCE = np.array([.78, .74, .64, .45, .87, .39, .70, .49, .79, .75, .59, .07, .24, .70, .85,
@@ -20,6 +20,9 @@ CLUSTERING = np.array([.52, .41, .30, .35, .30, .35, .63, .29, .29, .17, .48, .0
 """``(18,)`` intraclass correlation of that share; aggresome by two images only: a guess."""
 STRAY = 0.03
 """Most cells that show a location which their image's label lacks, as a share."""
+NEGATIVE_SHARE = 0.10
+"""Share of the cells of images *not* labelled Negative that show none of their label's locations:
+half of what it would be if a cell lacked one location independently of the others."""
 
 PRESENCE.flags.writeable = False
 CLUSTERING.flags.writeable = False

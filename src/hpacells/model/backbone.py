@@ -1,10 +1,12 @@
-"""Backbones: any timm model by name, and a small NFNet of this project's size.
+"""Backbones by name: small NFNets of this project's, SubCell's encoders, any timm model.
 
 A backbone maps ``(B, 4, S, S)`` float32 to ``(B, F)`` pooled features. NFNets are the default: they
 keep no batch statistics, so a bag in training and one cell at inference compute the same function.
 """
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +14,19 @@ from torch import nn
 
 from hpacells.core.channels import CHANNELS
 from hpacells.core.errors import ConfigError
-from hpacells.model.timm_parts import NfCfg, NormFreeNet, create_model, is_model
+from hpacells.model.pretrained import drop_heads, load_strictly, mismatch, read_weights
+from hpacells.model.subcell import SUBCELL_STAINS, SubcellEncoder
+from hpacells.model.timm_parts import (
+    NfCfg,
+    NormFreeNet,
+    create_model,
+    get_pretrained_cfg,
+    is_model,
+)
 
 __all__ = ["OWN_BACKBONES", "build_backbone", "feature_size"]
+
+_PREFIX = "backbone."
 
 _nano = partial(
     NfCfg,
@@ -30,20 +42,33 @@ _nano = partial(
 OWN_BACKBONES: dict[str, NfCfg] = {
     "hpa_nfnet_pico": _nano(depths=(1, 1, 1, 1), channels=(32, 64, 96, 128), num_features=128),
     "hpa_nfnet_nano": _nano(depths=(1, 2, 2, 2), channels=(64, 128, 256, 384), num_features=256),
+    "hpa_nfnet_small": _nano(depths=(1, 2, 4, 2), channels=(96, 192, 384, 576), num_features=512),
 }
 """NFNets of our own, by name. Their pooled features are the mean and the maximum over the crop:
 a mean alone drowns structures of a few pixels (a centrosome)."""
 
 
-def build_backbone(name: str, *, drop_path: float = 0.0, **kwargs: Any) -> nn.Module:
-    """Build a backbone with random weights and one input channel per stain.
+def build_backbone(
+    name: str,
+    *,
+    crop_px: int | None = None,
+    drop_path: float = 0.0,
+    weights: Path | None = None,
+    **kwargs: Any,
+) -> nn.Module:
+    """Build a backbone that takes four stains; SubCell's take theirs.
 
     Parameters
     ----------
     name
-        A key of ``OWN_BACKBONES`` or a timm model.
+        A key of ``OWN_BACKBONES`` or of ``model.subcell.SUBCELL_STAINS``, or a timm model.
+    crop_px
+        Side of the crops, for networks made for one size (ViT, Swin); None takes their own.
     drop_path
         Probability that the last residual branch is dropped in training; earlier ones less.
+    weights
+        Local file with this network's weights; None leaves them random. Those of a timm model
+        are RGB ones: its stem is made of them as ``model.encoder_input.STEM_PLANES`` says.
     **kwargs
         Passed on to the network's constructor.
 
@@ -55,38 +80,117 @@ def build_backbone(name: str, *, drop_path: float = 0.0, **kwargs: Any) -> nn.Mo
     Raises
     ------
     ConfigError
-        When no model has that name, or it takes no such argument.
+        When no model has that name, it takes no such argument, or no crops of that size.
+    ModelError
+        When the weights cannot be read or are those of another network.
     """
-    own = OWN_BACKBONES.get(name)
-    if own is None and not is_model(name):
-        known = ", ".join(sorted(OWN_BACKBONES))
-        raise ConfigError(
-            f"backbone: expected {known} or the name of a timm model, got {name!r}. "
-            "timm.list_models() lists them."
-        )
-    shared: dict[str, Any] = {
-        "num_classes": 0,
-        "in_chans": len(CHANNELS),
-        "drop_path_rate": drop_path,
-    }
-    if own is not None:
-        kwargs = {"global_pool": "catavgmax", **kwargs}
+    build = _builder(name, crop_px)
     try:
-        if own is not None:
-            return NormFreeNet(own, **shared, **kwargs)
-        return create_model(name, pretrained=False, **shared, **kwargs)
-    except TypeError as error:
+        backbone = build(weights=weights, drop_path=drop_path, **kwargs)
+    except (TypeError, AssertionError) as error:
         raise ConfigError(
-            f"backbone_kwargs: {name} cannot be built with {kwargs} ({error}). Correct them in the "
-            "--config file."
+            f"backbone_kwargs: {name} cannot be built with {kwargs}, crops of {crop_px} px "
+            f"({error}). Correct them in the --config file."
         ) from error
+    _check_patches(name, backbone, crop_px)
+    return backbone
 
 
-def feature_size(backbone: nn.Module, crop_px: int) -> int:
-    """Ask a backbone how many features it gives, by running it on an empty crop."""
+def feature_size(backbone: nn.Module, crop_px: int, *, n_stains: int = len(CHANNELS)) -> int:
+    """Ask a backbone how many features it gives, by running it on an empty crop.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot take crops of that size.
+    """
     training = backbone.training
     backbone.eval()
-    with torch.no_grad():
-        features = backbone(torch.zeros(1, len(CHANNELS), crop_px, crop_px))
+    try:
+        with torch.no_grad():
+            features = backbone(torch.zeros(1, n_stains, crop_px, crop_px))
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"crop_px: {type(backbone).__name__} cannot take crops of {crop_px} px ({error}). "
+            "Choose another size (multiples of 32 suit most) or another backbone."
+        ) from error
     backbone.train(training)
     return int(features.shape[1])
+
+
+def _builder(name: str, crop_px: int | None) -> Callable[..., nn.Module]:
+    if name in OWN_BACKBONES:
+        return partial(_own, name)
+    if name in SUBCELL_STAINS:
+        return partial(_subcell, name, crop_px)
+    if is_model(name):
+        return partial(_timm, name, crop_px)
+    known = ", ".join(sorted((*OWN_BACKBONES, *SUBCELL_STAINS)))
+    raise ConfigError(
+        f"backbone: expected {known} or the name of a timm model, got {name!r}. "
+        "timm.list_models() lists them."
+    )
+
+
+def _own(name: str, *, weights: Path | None, drop_path: float, **kwargs: Any) -> nn.Module:
+    chosen = {"global_pool": "catavgmax", **kwargs}
+    shared = {"num_classes": 0, "in_chans": len(CHANNELS), "drop_path_rate": drop_path}
+    backbone: nn.Module = NormFreeNet(OWN_BACKBONES[name], **shared, **chosen)
+    if weights is not None:
+        state = read_weights(weights)  # of a whole classifier: a model folder's
+        inner = {
+            key.removeprefix(_PREFIX): v for key, v in state.items() if key.startswith(_PREFIX)
+        }
+        load_strictly(backbone, inner or state, weights)
+    return backbone
+
+
+def _subcell(
+    name: str, crop_px: int | None, *, weights: Path | None, drop_path: float, **kwargs: Any
+) -> nn.Module:
+    sized = kwargs if crop_px is None else {"crop_px": crop_px, **kwargs}
+    backbone = SubcellEncoder(len(SUBCELL_STAINS[name]), drop_path=drop_path, **sized)
+    if weights is not None:
+        backbone.load(weights)
+    return backbone
+
+
+def _timm(
+    name: str, crop_px: int | None, *, weights: Path | None, drop_path: float, **kwargs: Any
+) -> nn.Module:
+    published = get_pretrained_cfg(name)
+    shared: dict[str, Any] = {"num_classes": 0, "in_chans": len(CHANNELS)}
+    if crop_px is not None and published is not None and published.fixed_input_size:
+        shared["img_size"] = crop_px
+    if weights is None:
+        return _with_drop_path(partial(create_model, name, **shared, **kwargs), drop_path)
+    state = drop_heads(read_weights(weights))
+    # without a classifier to leave out, timm loads strictly: whatever does not fit is an error
+    given = {"state_dict": state, "classifier": None}
+    try:
+        loaded = partial(create_model, name, pretrained=True, pretrained_cfg_overlay=given)
+        return _with_drop_path(partial(loaded, **shared, **kwargs), drop_path)
+    except (RuntimeError, KeyError, AttributeError) as error:
+        raise mismatch(weights, name, error) from error
+
+
+def _with_drop_path(build: Callable[..., nn.Module], drop_path: float) -> nn.Module:
+    """Build with drop path; networks that know none are built where none is wanted."""
+    try:
+        return build(drop_path_rate=drop_path)
+    except TypeError as error:
+        if drop_path or "drop_path_rate" not in str(error):
+            raise
+    return build()
+
+
+def _check_patches(name: str, backbone: nn.Module, crop_px: int | None) -> None:
+    """Refuse crops that would lose their edge because no patch fits there."""
+    patches = getattr(getattr(backbone, "vit", backbone), "patch_embed", None)
+    side = getattr(patches, "patch_size", None)
+    patch_px = side[0] if isinstance(side, tuple) else side
+    if crop_px is not None and isinstance(patch_px, int) and crop_px % patch_px:
+        raise ConfigError(
+            f"crop_px: expected a multiple of {patch_px} for {name}, got {crop_px}: pixels at the "
+            f"edge would be cut away. Take {crop_px - crop_px % patch_px + patch_px}."
+        )

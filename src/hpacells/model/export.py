@@ -20,6 +20,7 @@ from hpacells.core.channels import CHANNELS
 from hpacells.core.errors import ModelError
 from hpacells.core.storage import atomic_path
 from hpacells.model.network import CellClassifier
+from hpacells.model.pretrained import load_strictly
 from hpacells.model.timm_parts import ScaledStdConv2d, ScaledStdConv2dSame
 from hpacells.runtime.model_folder import (
     GRAPH_FILE,
@@ -59,13 +60,14 @@ def load_classifier(folder: Path) -> tuple[CellClassifier, ModelSpec]:
     Raises
     ------
     ModelError
-        When the folder is not a whole model folder, or holds no weights.
+        When the folder is not a whole model folder, holds no weights, or those of another
+        architecture.
     """
     found = load_model(folder)
     if found.weights_path is None:
         raise ModelError(f"{folder}: holds no {WEIGHTS_FILE}. Use a folder with its weights.")
     model = build_classifier(found.spec)
-    model.load_state_dict(load_file(found.weights_path))
+    load_strictly(model, load_file(found.weights_path), found.weights_path)
     return model.eval(), found.spec
 
 
@@ -77,7 +79,8 @@ def export_model(model: CellClassifier, spec: ModelSpec, folder: Path) -> ModelS
     model
         Trained; it is copied, not changed.
     spec
-        What ``model.json`` says; its file hashes are filled in.
+        What ``model.json`` says; its normalisation, the network's own, and the files' hashes are
+        filled in.
     folder
         Made when missing.
 
@@ -101,7 +104,7 @@ def export_model(model: CellClassifier, spec: ModelSpec, folder: Path) -> ModelS
         _write_graph(fold_weight_standardisation(model), temporary)
         strip_notes(temporary)
         _check_graph(temporary, model)
-    return write_model_spec(folder, spec)
+    return write_model_spec(folder, spec.model_copy(update={"normalisation": model.input.words}))
 
 
 def fold_weight_standardisation(model: CellClassifier) -> CellClassifier:

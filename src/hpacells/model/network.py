@@ -1,24 +1,24 @@
 """The cell classifier: one masked crop to one logit per location, and an embedding.
 
 Everything between stored grey values and logits happens here, so that training, export and every
-runtime compute the same thing: 8-bit scale, square root (stains of 1 % and of 100 % of full scale
-stand together in one field), the mask, the backbone.
+runtime compute the same thing: scale and mask (``model.encoder_input``; the square root where
+stains of 1 % and of 100 % of full scale stand together in one field), the backbone, the head.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-import torch
 from torch import Tensor, nn
 
 from hpacells.core.locations import N_LOCATIONS
-from hpacells.model.backbone import build_backbone, feature_size
+from hpacells.model.backbone import OWN_BACKBONES, build_backbone, feature_size
+from hpacells.model.encoder_input import (
+    NORMALISATION,
+    EncoderInput,
+    default_input,
+    make_input,
+)
 
-__all__ = ["NORMALISATION", "CellClassifier"]
-
-_GAIN = 4.0
-
-NORMALISATION = "4 * sqrt(grey / 255); outside the cell 0 where outside is 'zero'"
-"""What ``CellClassifier.prepare`` does, in words, for ``model.json``."""
+__all__ = ["NORMALISATION", "CellClassifier", "encoder_input_of"]
 
 
 class CellClassifier(nn.Module):
@@ -34,10 +34,13 @@ class CellClassifier(nn.Module):
         Length ``D`` of the embedding.
     outside
         ``zero``: pixels outside the cell are set to 0; ``keep``: they stay.
+    encoder_input
+        What the backbone is given, see ``model.encoder_input``; None: what a backbone without
+        pretrained weights needs.
     drop_path, dropout
         Probabilities in [0, 1), in training only: of dropping a residual branch, a feature.
     **backbone_kwargs
-        Passed on to the backbone.
+        Passed on to the backbone, ``weights`` among them.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class CellClassifier(nn.Module):
         crop_px: int,
         embedding_size: int = 128,
         outside: Literal["keep", "zero"] = "zero",
+        encoder_input: EncoderInput | None = None,
         drop_path: float = 0.0,
         dropout: float = 0.0,
         **backbone_kwargs: Any,
@@ -54,9 +58,16 @@ class CellClassifier(nn.Module):
         super().__init__()
         self.outside = outside
         self.crop_px = crop_px
+        self.frozen = False
         self.embedding_size = embedding_size
-        self.backbone = build_backbone(backbone, drop_path=drop_path, **backbone_kwargs)
-        self.embed = nn.Linear(feature_size(self.backbone, crop_px), embedding_size)
+        self.backbone = build_backbone(
+            backbone, crop_px=crop_px, drop_path=drop_path, **backbone_kwargs
+        )
+        self.input = make_input(
+            encoder_input or encoder_input_of(backbone), backbone, self.backbone
+        )
+        size = feature_size(self.backbone, crop_px, n_stains=self.input.n_stains)
+        self.embed = nn.Linear(size, embedding_size)
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(embedding_size, N_LOCATIONS)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -84,8 +95,23 @@ class CellClassifier(nn.Module):
         return self.head(self.drop(embedding)), embedding
 
     def prepare(self, crops: Tensor, cell_mask: Tensor) -> Tensor:
-        """Turn grey values into the backbone's input ``(N, C, S, S)`` float32, 0 to 4."""
-        pixels = torch.sqrt(crops.float() / 255.0) * _GAIN
-        if self.outside == "keep":
-            return pixels
-        return pixels * cell_mask.float().unsqueeze(1)
+        """Turn grey values into the backbone's input ``(N, C, S, S)`` float32."""
+        return self.input(crops, None if self.outside == "keep" else cell_mask)
+
+    def freeze_backbone(self) -> None:
+        """Train only what stands on the backbone: it gets no gradient and stays as in use."""
+        self.frozen = True
+        self.backbone.requires_grad_(requires_grad=False)
+        self.backbone.eval()
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002  torch's own signature
+        """Switch dropout and batch statistics on or off; a frozen backbone's stay off."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+
+def encoder_input_of(backbone: str, *, pretrained: bool = False) -> EncoderInput:
+    """Give what a backbone is given, by its name and whether it starts from a file's weights."""
+    return default_input(backbone, pretrained=pretrained, own=backbone in OWN_BACKBONES)

@@ -36,7 +36,8 @@ class RunSettings(BaseModel):
     """Name in the registry of segmenters."""
 
     missing: tuple[Channel, ...] = ()
-    """Stains that were not acquired; the segmenter does not look at them."""
+    """Stains that were not acquired; the segmenter does not look at them, the classifier gets
+    zeros."""
 
     border: BorderPolicy = "reject"
     """What becomes of cells that the frame cuts."""

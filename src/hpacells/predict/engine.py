@@ -35,7 +35,6 @@ from hpacells.predict.run_folder import check_owner, prepare_run_folder
 from hpacells.predict.tables import FailedField
 from hpacells.runtime.model_folder import ModelFolder, load_model
 from hpacells.runtime.session import open_session
-from hpacells.segment.config import MeasureConfig
 from hpacells.segment.registry import Segmenter, get_segmenter
 
 __all__ = ["run_fields"]
@@ -105,9 +104,7 @@ def run_fields(
         pending = [record for record in records if record.fov_id not in finished]
         failures = {}
         # closing: whatever ends this early, no worker writes once the lock is given back
-        work = _work_through(
-            pending, model, segmenter, measure=settings.measure_config(), out=out, plan=plan
-        )
+        work = _work_through(pending, model, segmenter, settings=settings, out=out, plan=plan)
         with closing(work) as outcomes:
             for i, (record, failure) in enumerate(outcomes, start=1):
                 if failure is not None:
@@ -163,7 +160,7 @@ def _work_through(
     model: ModelFolder,
     segmenter: Segmenter,
     *,
-    measure: MeasureConfig,
+    settings: RunSettings,
     out: Path,
     plan: ExecutionPlan,
 ) -> Generator[tuple[FovRecord, FailedField | None]]:
@@ -172,7 +169,8 @@ def _work_through(
         return
     stop = StopSignal()
     session = open_session(model, threads=plan.threads)
-    tools = FieldTools(segmenter, session, measure, between_steps=stop.check)
+    measure = settings.measure_config()
+    tools = FieldTools(segmenter, session, measure, settings.missing, between_steps=stop.check)
 
     def work(record: FovRecord) -> FailedField | None:
         stop.check()

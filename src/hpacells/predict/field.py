@@ -35,6 +35,7 @@ from hpacells.images.preview import composite_rgb, grey_preview
 from hpacells.images.read import digest_field, read_field_with_digest
 from hpacells.predict.parts import FieldPart, write_part
 from hpacells.predict.run_folder import COMPOSITE, MASKS, PREVIEWS, PROTEIN
+from hpacells.runtime.doubt import score_doubt
 from hpacells.runtime.postprocess import score_field
 from hpacells.runtime.session import Session
 from hpacells.segment.config import MeasureConfig
@@ -68,6 +69,8 @@ class FieldTools:
         Classifies crops; its model says which.
     measure
         Which cells count, and from where on quality is flagged.
+    missing
+        Stains that were not acquired: the classifier gets zeros, whatever the files hold.
     between_steps
         Called between the steps of a field; may raise to stop early.
     """
@@ -75,6 +78,7 @@ class FieldTools:
     segmenter: Segmenter
     session: Session
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+    missing: tuple[Channel, ...] = ()
     between_steps: Callable[[], None] = lambda: None
 
 
@@ -133,13 +137,15 @@ def predict_field(fov: FieldOfView, digest: str, tools: FieldTools) -> FieldResu
     quality = judge_field(fov, cells, tools.measure.quality)
     spec = tools.session.model.spec.crop_spec()
     crops, cell_masks = extract_crops(fov, masks, cells.table["cell_id"].to_numpy(), spec)
+    crops[:, [stain.position for stain in tools.missing]] = 0
     tools.between_steps()
     logits, embedding = tools.session.run(crops, cell_masks)
     tools.between_steps()
     scores = score_field(logits, embedding, cells, tools.session.model)
+    doubt = score_doubt(tools.session.model.spec.doubt, crops, cell_masks, embedding, scores.cell)
     part = FieldPart(
         row=_field_row(fov, cells, scores, quality=quality),
-        cells=score_cells(cells, scores.cell),
+        cells=score_cells(cells, scores.cell, doubt),
         embedding=scores.embedding,
         predictions=_format_cells(masks, cells, scores),
         digest=digest,
@@ -163,10 +169,11 @@ def commit_field(out: Path, result: FieldResult) -> None:
     write_part(out, result.part)
 
 
-def score_cells(cells: CellTable, scores: npt.NDArray[np.float32]) -> CellTable:
-    """Add cell scores ``(N, K)`` and the doubt (1 - the largest) to a measured cells table."""
-    doubt = 1 - scores.max(axis=1, initial=0)
-    columns = [*cells.table.columns, pa.array(doubt.astype(np.float32))]
+def score_cells(
+    cells: CellTable, scores: npt.NDArray[np.float32], doubt: npt.NDArray[np.float32]
+) -> CellTable:
+    """Add cell scores ``(N, K)`` and doubt ``(N,)`` to a measured cells table."""
+    columns = [*cells.table.columns, pa.array(doubt)]
     columns += [pa.array(scores[:, k]) for k in range(len(PROBABILITY_COLUMNS))]
     return CellTable(pa.Table.from_arrays(columns, schema=CELL_SCHEMA))
 

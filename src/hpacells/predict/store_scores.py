@@ -40,6 +40,7 @@ from hpacells.predict.run_folder import (
     check_owner,
     read_run,
 )
+from hpacells.runtime.doubt import score_doubt
 from hpacells.runtime.model_folder import SPEC_FILE, ModelFolder
 from hpacells.runtime.postprocess import score_field
 from hpacells.runtime.session import PRECISION, RUNTIME, Session, open_session
@@ -174,7 +175,11 @@ def _score_part(part: FieldCrops, session: Session) -> tuple[CellTable, pa.Table
     embedding = np.zeros((len(ids), kept_embedding.shape[1]), np.float32)
     logits[kept], embedding[kept] = kept_logits, kept_embedding
     scores = score_field(logits, embedding, part.cells, session.model)
-    cells = score_cells(part.cells, np.where(kept[:, None], scores.cell, np.float32(0)))
+    doubt = np.ones(len(ids), np.float32)
+    doubt[kept] = score_doubt(
+        session.model.spec.doubt, part.crops, part.cell_masks, kept_embedding, scores.cell[kept]
+    )
+    cells = score_cells(part.cells, np.where(kept[:, None], scores.cell, np.float32(0)), doubt)
     embeddings = pa.table(
         {
             "fov_id": pa.array([part.fov_id] * len(kept_embedding), pa.string()),

@@ -5,10 +5,13 @@ nothing about it is written in code. It is written last and holds the sha256 of 
 a folder without it, or with another file beside it, is not a model. Nothing here is a pickle.
 """
 
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hpacells.core.channels import CHANNELS
@@ -19,6 +22,7 @@ from hpacells.core.provenance import sha256_file
 from hpacells.core.storage import write_json
 
 __all__ = [
+    "DOUBT_LEVELS",
     "GRAPH_FILE",
     "LSE_SHARPNESS",
     "SPEC_FILE",
@@ -26,11 +30,15 @@ __all__ = [
     "WEIGHTS_FILE",
     "Architecture",
     "Calibration",
+    "Cloud",
+    "Doubt",
     "ModelFolder",
     "ModelSpec",
     "Postprocessing",
     "Training",
     "load_model",
+    "pack",
+    "unpack",
     "write_model_spec",
 ]
 
@@ -41,6 +49,9 @@ WEIGHTS_FILE = "model.safetensors"
 LSE_SHARPNESS = 2.0
 TOP_SHARE = 0.25
 """Constants of ``lse`` and ``top_mean`` pooling: those of training (``model.pooling``)."""
+
+DOUBT_LEVELS = (*(i / 100 for i in range(100)), 0.995, 0.998, 0.999, 1.0)
+"""Shares of the ordinary cells at which ``Doubt`` keeps quantiles: finer at the end."""
 
 STAINS = tuple(channel.value for channel in CHANNELS)
 
@@ -59,7 +70,10 @@ class Architecture(_Frozen):
 
 
 class Calibration(_Frozen):
-    """Per class ``probability = sigmoid(scale · logit + bias)``."""
+    """Per class ``probability = sigmoid(scale · logit + bias)``.
+
+    Negative's constants apply to its derived logit where ``Postprocessing.negative`` derives it.
+    """
 
     scale: tuple[float, ...] = (1.0,) * N_LOCATIONS
     """Factor on the logit, one per location, above 0 (no unit)."""
@@ -112,6 +126,68 @@ class Postprocessing(_Frozen):
         return self
 
 
+def pack(values: npt.NDArray[np.floating]) -> str:
+    """Write numbers as text: little-endian float32 in base64, row by row."""
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode("ascii")
+
+
+def unpack(text: str) -> npt.NDArray[np.float64]:
+    """Read what ``pack`` wrote, flat.
+
+    Raises
+    ------
+    ValueError
+        When it is not base64 of whole, finite numbers.
+    """
+    values = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("expected finite numbers")
+    return values
+
+
+class Cloud(_Frozen):
+    """Where points lie: their mean, the axes along which they vary most, and how much."""
+
+    mean: str
+    """``(D,)``, as all numbers here packed (``pack``)."""
+    axes: str
+    """``(A, D)`` unit vectors."""
+    spread: str
+    """``(A + 1,)`` standard deviations along the axes; the last one of everything else."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        mean, axes, spread = unpack(self.mean), unpack(self.axes), unpack(self.spread)
+        if len(axes) != len(mean) * (len(spread) - 1) or not (spread > 0).all():
+            raise ValueError(
+                f"cloud: expected A axes for A + 1 spreads above 0, got {len(mean)} numbers of the "
+                f"mean, {len(axes)} of axes, {len(spread)} of spread"
+            )
+        return self
+
+
+class Doubt(_Frozen):
+    """What the cells were like that the model was trained on (``runtime.doubt``)."""
+
+    crop: Cloud
+    """Of what stands in the crops."""
+    embedding: Cloud
+    """Of the embeddings."""
+    levels: tuple[str, str, str]
+    """Quantiles, at ``DOUBT_LEVELS``, of the held-out cells' distances from the two clouds and of
+    the entropies of their probabilities, each packed."""
+    total: str
+    """The same of the largest of a cell's three ranks."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for part in (*self.levels, self.total):
+            values = unpack(part)
+            if len(values) != len(DOUBT_LEVELS) or (np.diff(values) < 0).any():
+                raise ValueError(f"doubt: expected {len(DOUBT_LEVELS)} ascending quantiles")
+        return self
+
+
 class Training(_Frozen):
     """Where the weights come from."""
 
@@ -121,6 +197,8 @@ class Training(_Frozen):
     """Fields trained on."""
     seed: int
     """Seed of the training."""
+    split_sha256: str = ""
+    """Of the file that says which fields were held out, and which fold the others were in."""
     config: dict[str, Any] = {}
     """The training's whole configuration."""
 
@@ -154,6 +232,10 @@ class ModelSpec(_Frozen):
     """From logits to probabilities."""
     postprocessing: Postprocessing = Postprocessing()
     """From probabilities to scores."""
+    doubt: Doubt | None = None
+    """How unusual a cell is; None where nothing was fitted."""
+    fitted: dict[str, str] = {}
+    """What of calibration, post-processing and doubt was fitted, and on what, in words."""
     training: Training
     """Where the weights come from."""
     licence: str

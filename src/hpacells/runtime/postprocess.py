@@ -17,9 +17,17 @@ from hpacells.core.cell_table import CellStatus, CellTable
 from hpacells.core.errors import ModelError
 from hpacells.core.locations import N_LOCATIONS, NEGATIVE
 from hpacells.core.predictions import PredictionTable
-from hpacells.runtime.model_folder import ModelFolder, Postprocessing
+from hpacells.runtime.model_folder import Calibration, ModelFolder, Postprocessing
 
-__all__ = ["border_weights", "calibrate", "pool_cells", "score_field"]
+__all__ = [
+    "blend_scores",
+    "border_weights",
+    "calibrate",
+    "calibrated_logits",
+    "derive_negative",
+    "pool_cells",
+    "score_field",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,11 +70,11 @@ def score_field(
             f"got {logits.shape}"
         )
     constants = model.spec.postprocessing
-    scaled = _calibrated_logits(logits, model)
+    scaled = calibrated_logits(logits, model.spec.calibration, constants)
     cell = expit(scaled)
     counts = np.asarray(pc.not_equal(cells.table["status"], CellStatus.REJECTED.value))
     image = pool_cells(scaled[counts], constants)
-    blend = _blend(cell, image, constants) * border_weights(cells, constants)[:, None]
+    blend = blend_scores(cell, image, constants) * border_weights(cells, constants)[:, None]
     return PredictionTable(
         cell=cell.astype(np.float32),
         image=image.astype(np.float32),
@@ -79,7 +87,10 @@ def score_field(
 
 def calibrate(logits: npt.NDArray[np.float32], model: ModelFolder) -> npt.NDArray[np.float32]:
     """Give cell scores ``(N, K)`` in [0, 1] of logits ``(N, K)``, without a field around them."""
-    return np.asarray(expit(_calibrated_logits(logits, model)), np.float32)
+    spec = model.spec
+    return np.asarray(
+        expit(calibrated_logits(logits, spec.calibration, spec.postprocessing)), np.float32
+    )
 
 
 def pool_cells(logits: Floats, constants: Postprocessing) -> Floats:
@@ -120,25 +131,28 @@ def border_weights(cells: CellTable, constants: Postprocessing) -> Floats:
     return np.where(border, cut, weights)
 
 
-def _calibrated_logits(logits: npt.NDArray[np.float32], model: ModelFolder) -> Floats:
-    calibration = model.spec.calibration
-    scaled = logits.astype(np.float64) * calibration.scale + calibration.bias
-    scaled[:, NEGATIVE] = _negative_logit(scaled, model.spec.postprocessing)
+def calibrated_logits(
+    logits: npt.NDArray[np.floating], calibration: Calibration, constants: Postprocessing
+) -> Floats:
+    """Scale and shift a network's logits ``(N, K)``; a derived Negative comes from the others'."""
+    scale, bias = np.array(calibration.scale), np.array(calibration.bias)
+    scaled: Floats = logits.astype(np.float64) * scale + bias
+    if constants.negative != "own":
+        derived = derive_negative(np.delete(scaled, NEGATIVE, axis=1), constants)
+        scaled[:, NEGATIVE] = derived * scale[NEGATIVE] + bias[NEGATIVE]
     return scaled
 
 
-def _negative_logit(logits: Floats, constants: Postprocessing) -> Floats:
-    """Negative's logit ``(N,)``: the network's, or derived from the other classes."""
-    if constants.negative == "own":
-        return logits[:, NEGATIVE]
-    others = np.delete(logits, NEGATIVE, axis=1)
+def derive_negative(others: Floats, constants: Postprocessing) -> Floats:
+    """Give the logit ``(N,)`` of having none of the other locations, from theirs ``(N, K - 1)``."""
     if constants.negative == "one_minus_max":
         return -others.max(axis=1)
     none = np.exp(-np.logaddexp(0, others).sum(axis=1))
     return np.asarray(logit(np.clip(none, _LEAST, 1 - _LEAST)))
 
 
-def _blend(cell: Floats, image: Floats, constants: Postprocessing) -> Floats:
+def blend_scores(cell: Floats, image: Floats, constants: Postprocessing) -> Floats:
+    """Mix cell ``(N, K)`` with image scores ``(K,)`` or ``(N, K)``, damped by Negative."""
     a, b = constants.cell_weight, constants.image_weight
     blend = cell**a * image**b if constants.blend == "product" else a * cell + b * image
     keep = (1 - cell[:, [NEGATIVE]]) ** constants.negative_damping

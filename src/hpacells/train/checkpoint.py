@@ -33,6 +33,8 @@ class Checkpoint:
         Rows of the metrics file so far.
     sums
         Running sums of the unfinished epoch, by name.
+    extra
+        State dictionaries of what else the training keeps, by name.
     """
 
     step: int
@@ -41,14 +43,43 @@ class Checkpoint:
     optimizer: dict[str, Any]
     history: list[dict[str, float | int | None]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
+    extra: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def load_weights(
-        self, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+        self,
+        network: nn.Module,
+        average: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        **extra: nn.Module | None,
     ) -> None:
-        """Put the state into a network, its averaged weights and its optimizer."""
-        network.load_state_dict(self.model)
-        average.load_state_dict(self.average)
-        optimizer.load_state_dict(self.optimizer)
+        """Put the state into a network, its averaged weights, its optimizer and what else is kept.
+
+        Raises
+        ------
+        OutputError
+            When it is the state of another network, or other things were kept.
+        """
+        modules = {name: module for name, module in extra.items() if module is not None}
+        try:
+            network.load_state_dict(self.model)
+            average.load_state_dict(self.average)
+            optimizer.load_state_dict(self.optimizer)
+            for name in self.extra.keys() | modules.keys():
+                modules[name].load_state_dict(self.extra[name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            first = next(
+                (
+                    f"{name} {tuple(t.shape)}"
+                    for name, t in self.model.items()
+                    if hasattr(t, "shape")
+                ),
+                "nothing",
+            )
+            raise OutputError(
+                f"checkpoint of step {self.step}: expected the state of a {type(network).__name__} "
+                f"like this recipe's, got another one's ({len(self.model)} tensors, the first "
+                f"{first}). Train into another folder, or delete the checkpoint to start again."
+            ) from error
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -9,29 +9,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ConfigError
 from hpacells.runtime.model_folder import LSE_SHARPNESS, TOP_SHARE, Postprocessing
+from hpacells.train.config_sections import (
+    AugmentConfig,
+    ConsistencyConfig,
+    FittingConfig,
+    LossConfig,
+    MixConfig,
+    RoundsConfig,
+    SoftenConfig,
+    SynthesisConfig,
+    TeacherConfig,
+)
 
 __all__ = ["AugmentConfig", "TrainConfig", "read_train_config"]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class AugmentConfig(_Frozen):
-    """Random changes that leave a cell's locations as they are. All by 0 to turn one off."""
-
-    dihedral: bool = True
-    """Turn by quarter turns and mirror, each of the eight equally often."""
-    warp_share: float = Field(default=0.3, ge=0, le=1)
-    """Share of cells that are also turned by any angle, scaled and shifted (interpolated)."""
-    scale: float = Field(default=0.1, ge=0, lt=1)
-    """Largest relative change of size."""
-    shift_px: float = Field(default=3.0, ge=0)
-    """Largest shift along each axis, in crop pixels."""
-    intensity: float = Field(default=0.2, ge=0, le=1)
-    """Standard deviation of the logarithm of each stain's factor, drawn per cell."""
-    noise: float = Field(default=2.0, ge=0, le=50)
-    """Largest standard deviation of added noise, in grey values of the 8-bit scale."""
 
 
 class TrainConfig(_Frozen):
@@ -47,9 +41,17 @@ class TrainConfig(_Frozen):
     """SPDX identifier, or words, for the weights."""
 
     backbone: str = "hpa_nfnet_nano"
-    """One of ours (``model.backbone``) or the name of a timm model."""
+    """One of ours (``model.backbone``), ``subcell…`` or the name of a timm model."""
     backbone_kwargs: dict[str, Any] = {}
     """Passed on to the backbone's constructor."""
+    weights: Path | None = None
+    """Local file the backbone starts from (safetensors, or .pth with nothing but tensors); null:
+    from random weights."""
+    freeze: bool = False
+    """Leave the backbone as its weights are and train only the head on it."""
+    encoder_input: Literal["stains", "photograph", "cell_min_max"] | None = None
+    """What the backbone is given (``model.encoder_input``); null: what its weights were made for.
+    """
     embedding_size: int = Field(default=128, ge=8, le=4096)
     """Length of a cell's embedding."""
     drop_path: float = Field(default=0.05, ge=0, lt=1)
@@ -67,32 +69,67 @@ class TrainConfig(_Frozen):
     bag_size: int = Field(default=8, ge=1, le=64)
     """Cells of one image in a bag, at most; 8-16 worked in the field, 48 did not."""
     bags_per_batch: int = Field(default=8, ge=1)
-    """Images per step."""
+    """Images per step, over all devices and parts."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that a device computes its share of a step in, one after the other, to save memory;
+    the gradient stays the whole step's. Above 1 each cell is computed twice forward."""
     epochs: int = Field(default=30, ge=1)
     """Each epoch takes one bag from every training image."""
     learning_rate: float = Field(default=2e-3, gt=0)
-    """Highest learning rate of AdamW."""
+    """Highest learning rate."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or stochastic gradient descent with momentum."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of ``sgd``."""
+    nesterov: bool = True
+    """Nesterov's momentum, of ``sgd``."""
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from 0; then a cosine to 1 % of it."""
     weight_decay: float = Field(default=0.02, ge=0)
-    """Of AdamW, on weights of two dimensions or more."""
+    """On weights of two dimensions or more."""
     clip_factor: float = Field(default=0.05, ge=0)
     """λ of adaptive gradient clipping, on all but the last layer; 0 turns it off."""
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
     """Of the averaged weights, which are validated and exported; rises to this from 0."""
-    pooling: Literal["max", "lse", "noisy_or", "top_mean", "mean"] = "lse"
-    """From a bag's cells to its image (``model.pooling``)."""
+    pooling: Literal["max", "lse", "noisy_or", "top_mean", "mean", "attention"] = "lse"
+    """From a bag's cells to its image (``model.pooling``). ``attention`` belongs to the training:
+    its weights are not exported, and the model pools by ``lse``."""
+    loss: LossConfig = LossConfig()
+    """Of images and of cells."""
+    image_loss_weight: float = Field(default=1.0, ge=0)
+    """Weight of the loss of the pooled bags."""
     cell_loss_weight: float = Field(default=0.1, ge=0)
     """Weight of the loss that gives every cell its image's label."""
     cell_positive_weight: float = Field(default=0.5, ge=0)
-    """Weight, in that loss, of the classes that the label has: some cells lack them."""
+    """Weight, in that loss, of the classes that the label has: some cells lack them. Not with
+    targets of single cells, and not in ``soft_ap``."""
+    negative_target: Literal["image", "none"] = "image"
+    """``none`` leaves Negative out of every loss: it is derived from the others."""
+    soften: SoftenConfig = SoftenConfig()
+    """Large-loss positives; off by default."""
+    teacher: TeacherConfig = TeacherConfig()
+    """Targets from the averaged network; off by default."""
+    consistency: ConsistencyConfig = ConsistencyConfig()
+    """In the field and alone; off by default."""
     postprocessing: Postprocessing = Postprocessing(negative="product")
     """From the cells' probabilities to image and blend scores; its image pooling is replaced by
     ``pooling``. Negative is derived from the other classes: an image's label says nothing of its
     Negative cells, so the network's own answer to that class is taught wrongly."""
     augment: AugmentConfig = AugmentConfig()
-    """Random changes of the crops."""
+    """Random changes of the crops; ``weak``, ``strong``, or field by field."""
+    synthesis: SynthesisConfig = SynthesisConfig()
+    """Bags of rare locations made from others; off by default."""
+    mix: MixConfig = MixConfig()
+    """Bags mixed with others; off by default."""
+    rare_cap: float = Field(default=1.0, ge=1, le=100)
+    """How many times as often as others a field with rare locations is drawn, at most
+    (``train.bags``); 1 draws every field once per epoch."""
 
+    rounds: RoundsConfig = RoundsConfig()
+    """Rounds of soft out-of-fold cell labels; off by default."""
+
+    fitting: FittingConfig = FittingConfig()
+    """What is fitted on the held-out fields at the end."""
     val_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share of the groups (antibody, gene) held out; 0 trains on everything."""
     validate_every: int = Field(default=2, ge=1)
@@ -103,15 +140,34 @@ class TrainConfig(_Frozen):
     """Of everything random."""
     accelerator: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device, as Lightning Fabric names it."""
+    devices: int = Field(default=1, ge=1)
+    """Devices (processes) per machine; several share each step's cells."""
+    num_nodes: int = Field(default=1, ge=1)
+    """Machines, started by ``torchrun`` on each."""
+    compile: bool = False
+    """Compile the network (``torch.compile``); needs a C++ compiler on a CPU."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """bf16 is slower on a CPU, faster on a GPU."""
     shuffle_labels: bool = False
     """Control experiment: labels are permuted among the images before training, so that nothing
     true can be learned; the model must then score at chance."""
 
+    @property
+    def prediction_pooling(self) -> Literal["max", "lse", "noisy_or", "top_mean", "mean"]:
+        """How the trained model pools a field's cells: as in training, ``lse`` for attention."""
+        return "lse" if self.pooling == "attention" else self.pooling
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         self.crop_spec()
+        if self.freeze and self.weights is None:
+            raise ValueError(
+                "freeze: a backbone of random weights would never learn. Give it 'weights'."
+            )
+        if self.consistency.weight > 0 and self.outside == "keep":
+            raise ValueError(
+                "consistency: with outside 'keep' a cell is never seen alone. Use outside 'zero'."
+            )
         used = self.postprocessing
         if (used.lse_sharpness, used.top_share) != (LSE_SHARPNESS, TOP_SHARE):
             raise ValueError(

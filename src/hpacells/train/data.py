@@ -1,17 +1,21 @@
-"""What a training learns from: crops in memory, and one target per field."""
+"""What a training learns from: the cells' pixels, and one target per field."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hpacells.core.cell_table import FieldStatus
 from hpacells.core.errors import InputError
 from hpacells.core.locations import LOCATIONS, N_LOCATIONS, parse_class_ids, target_vector
 from hpacells.core.provenance import hash_settings
 from hpacells.crops.store import CropStore
+from hpacells.train.cell_pixels import read_cell_pixels
 
 __all__ = ["TrainingData", "load_training_data", "shuffle_targets"]
 
@@ -39,7 +43,8 @@ class TrainingData:
         ``(F,)`` what must not be split: fields that share an antibody or a gene, also by way of
         a third field, are one group, named by its first antibody (gene, field).
     group_kind
-        ``antibody``, ``gene`` or, where no field has either, ``fov_id``.
+        ``antibody``, ``gene`` or, where no field has either, ``fov_id``; ``near_duplicates`` once
+        ``train.duplicates`` has grouped those.
     data_hash
         sha256 over the fields, what their crops were made from, their labels.
     n_unlabelled, n_without_cells, n_failed
@@ -72,13 +77,16 @@ class TrainingData:
         return [loc.title for loc in LOCATIONS if not self.targets[:, loc.class_id].any()]
 
 
-def load_training_data(store: CropStore) -> TrainingData:
+def load_training_data(store: CropStore, mapped: Path | None = None) -> TrainingData:
     """Load a store's labelled fields.
 
     Parameters
     ----------
     store
         Its ``fields.parquet`` carries the image labels.
+    mapped
+        Folder for the pixels where they are too many for memory (``train.cell_pixels``); None: one
+        in the store.
 
     Returns
     -------
@@ -90,9 +98,10 @@ def load_training_data(store: CropStore) -> TrainingData:
     InputError
         When no field is left.
     """
-    loaded = store.load()
-    rows = loaded.fields.to_pylist()
-    sizes = np.bincount(loaded.field_of_cell, minlength=len(rows)).astype(np.int64)
+    table = store.fields_table()
+    fields = table.filter(pc.equal(table["status"], FieldStatus.DONE.value))
+    rows = fields.to_pylist()
+    sizes = fields["n_crops"].to_numpy().astype(np.int64)
     labelled = np.array([bool(row["image_labels"]) for row in rows], np.bool_)
     used = np.flatnonzero(labelled & (sizes > 0))
     if len(used) == 0:
@@ -101,19 +110,24 @@ def load_training_data(store: CropStore) -> TrainingData:
             f"{int(labelled.sum())} with labels, {int((sizes > 0).sum())} with cells. Training "
             "needs a train.csv beside train/ that names them."
         )
-    cells = np.flatnonzero(np.isin(loaded.field_of_cell, used))
-    everything = len(cells) == len(loaded.crops)
     kept = [rows[i] for i in used]
+    data_hash = _hash_rows(fields, store)
+    crops, cell_masks = read_cell_pixels(
+        store,
+        {row["fov_id"] for row in kept},
+        int(sizes[used].sum()),
+        (mapped or store.path / "mapped") / data_hash[:12],
+    )
     groups, kind = _group_fields(kept)
     return TrainingData(
-        crops=loaded.crops if everything else loaded.crops[cells],
-        cell_masks=loaded.cell_masks if everything else loaded.cell_masks[cells],
+        crops=crops,
+        cell_masks=cell_masks,
         offsets=np.concatenate([[0], np.cumsum(sizes[used])]).astype(np.int64),
         targets=np.stack([target_vector(parse_class_ids(row["image_labels"])) for row in kept]),
         fov_ids=tuple(row["fov_id"] for row in kept),
         groups=groups,
         group_kind=kind,
-        data_hash=_hash_rows(loaded.fields, store),
+        data_hash=data_hash,
         n_unlabelled=int((~labelled).sum()),
         n_without_cells=int((labelled & (sizes == 0)).sum()),
         n_failed=store.counts["failed"],

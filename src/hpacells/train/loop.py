@@ -2,37 +2,47 @@
 
 Everything random is drawn from (seed, epoch) or (seed, step), never carried along, so a training
 that was killed and continued takes the same steps as one that was not.
+
+A step's cells are computed in equal parts, ``accumulate`` on each device. The answers to all of
+them are put together, the loss of the whole step is taken, and each part is then told its share of
+the gradient: so the step is the same however it was divided, whatever the loss, as far as the
+network answers each cell by itself (no batch norm; dropout draws anew in each part). The price of
+``accumulate`` above 1 is a second forward pass (Gao et al. 2021, https://arxiv.org/abs/2101.06983).
 """
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor
 
 from hpacells.core.errors import ConfigError
+from hpacells.core.locations import N_LOCATIONS
 from hpacells.core.progress import ProgressCallback, silent
-from hpacells.model.losses import BagLoss, bag_loss
 from hpacells.model.network import CellClassifier
-from hpacells.model.timm_parts import ModelEmaV3, adaptive_clip_grad
-from hpacells.train.augment import augment_crops
+from hpacells.model.pooling import AttentionPooling
+from hpacells.model.timm_parts import ModelEmaV3
+from hpacells.train.architecture import build_network
 from hpacells.train.bags import BagBatch, draw_epoch
+from hpacells.train.batch import StepInput, prepare_step
 from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData
+from hpacells.train.devices import compile_network, open_fabric
+from hpacells.train.objective import Answers, BagLoss, step_loss, wants_teacher
+from hpacells.train.optimizer import build_optimizer, clip_gradients, learning_rate_at
 from hpacells.train.records import Row
+from hpacells.train.teacher import PresencePrior
+from hpacells.train.truth import CellTruth
 from hpacells.train.validation import Validation, validate
 
-__all__ = ["LoopResult", "learning_rate_at", "train_classifier"]
-
-_FLOOR = 0.01
+__all__ = ["LoopResult", "train_classifier"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class LoopResult:
     model
         With the averaged weights, on the CPU, in evaluation mode.
     validation
-        Of the last epoch; None where nothing was held out.
+        Of the last epoch; None where nothing was held out, or another process validated.
     history
         One row per epoch.
     """
@@ -60,6 +70,7 @@ def train_classifier(
     config: TrainConfig,
     *,
     checkpoint_path: Path,
+    truth: CellTruth | None = None,
     on_epoch: Callable[[list[Row]], None] | None = None,
     progress: ProgressCallback = silent,
 ) -> LoopResult:
@@ -75,6 +86,8 @@ def train_classifier(
         The recipe.
     checkpoint_path
         Read when it exists, written as training goes on.
+    truth
+        Given to the validation, to measure with; nothing else sees it.
     on_epoch
         Given the history after each epoch, and once when continuing.
     progress
@@ -83,50 +96,54 @@ def train_classifier(
     Returns
     -------
     LoopResult
-        Trained.
+        Trained. With several processes all take part and all return the same model; the first
+        alone validates, writes and tells.
 
     Raises
     ------
     ConfigError
-        When the loss is not finite.
+        When the loss is not finite, or the recipe's devices are not there.
+    OutputError
+        When the checkpoint is damaged or another network's.
     """
-    loop = _Loop(data, held_out, config)
+    loop = _Loop(data, held_out, config, truth)
     loop.restore(read_checkpoint(checkpoint_path))
-    if on_epoch and loop.history:
-        on_epoch(loop.history)
+    loop.fabric.barrier()  # before the first process writes, all have read
+    first = loop.fabric.is_global_zero
+    tell = on_epoch if on_epoch and first else lambda _: None
+
+    def save() -> None:
+        if first:
+            write_checkpoint(checkpoint_path, loop.snapshot())
+
+    if loop.history:
+        tell(loop.history)
     while loop.step < loop.n_steps:
-        for batch in loop.rest_of_epoch():
-            loss = loop.take_step(batch)
-            progress(loop.step, loop.n_steps, f"loss {loss:.4f}")
+        for step in loop.rest_of_epoch():
+            loss = loop.take_step(step)
+            if first:
+                progress(loop.step, loop.n_steps, f"loss {loss:.4f}")
             if loop.step % config.checkpoint_every == 0 and not loop.at_epoch_end:
-                write_checkpoint(checkpoint_path, loop.snapshot())
+                save()
         loop.close_epoch()
-        write_checkpoint(checkpoint_path, loop.snapshot())
-        if on_epoch:
-            on_epoch(loop.history)
+        save()
+        tell(loop.history)
     validation = loop.last_validation()
-    if on_epoch:
-        on_epoch(loop.history)
+    tell(loop.history)
     return LoopResult(loop.finished_model(), validation, loop.history)
-
-
-def learning_rate_at(step: int, n_steps: int, config: TrainConfig) -> float:
-    """Give the learning rate of a step: linear rise, then a cosine to 1 % of the highest."""
-    warmup = int(n_steps * config.warmup_share)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    share = (step - warmup) / max(1, n_steps - warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * share))
-    return config.learning_rate * (_FLOOR + (1 - _FLOOR) * cosine)
 
 
 class _Loop:
     """The state of one training: network, average, optimizer, position."""
 
     def __init__(
-        self, data: TrainingData, held_out: npt.NDArray[np.bool_], config: TrainConfig
+        self,
+        data: TrainingData,
+        held_out: npt.NDArray[np.bool_],
+        config: TrainConfig,
+        truth: CellTruth | None = None,
     ) -> None:
-        self.data, self.config = data, config
+        self.data, self.config, self.truth = data, config, truth
         self.train_fields = np.flatnonzero(~held_out)
         self.val_fields = np.flatnonzero(held_out)
         self.steps_per_epoch = math.ceil(len(self.train_fields) / config.bags_per_batch)
@@ -135,90 +152,169 @@ class _Loop:
         self.history: list[Row] = []
         self._sums: dict[str, float] = {}
         self._started = (time.monotonic(), 0)
-        self.fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
+        self.fabric = open_fabric(config)
+        device = self.fabric.device
+        self.attention: AttentionPooling | None = None
+        self.prior = PresencePrior().to(device) if config.teacher.prior else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            network = build_network(config)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.AdamW(
-            _parameter_groups(network, config.weight_decay), lr=config.learning_rate
-        )
-        self.network = network
+            self.network = build_network(config)
+            if config.pooling == "attention":
+                self.attention = AttentionPooling(config.embedding_size, N_LOCATIONS).to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        trained = [self.network, self.attention] if self.attention else [self.network]
+        optimizer = build_optimizer(trained, config)
+        network = compile_network(self.network) if config.compile else self.network
         self.model, self.optimizer = self.fabric.setup(network, optimizer)
-        self.clipped = [p for n, p in network.named_parameters() if not n.startswith("head.")]
-        self.average = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True)
+        self.average = ModelEmaV3(self.network, decay=config.ema_decay, use_warmup=True)
 
     @property
     def at_epoch_end(self) -> bool:
         return self.step % self.steps_per_epoch == 0
 
-    def rest_of_epoch(self) -> list[BagBatch]:
-        """Draw the current epoch's batches and leave out those that were done."""
+    def rest_of_epoch(self) -> Iterator[StepInput]:
+        """Give the epoch's steps that were not taken, each made while the one before is used."""
         epoch, done = divmod(self.step, self.steps_per_epoch)
-        batches = draw_epoch(
+        drawn = draw_epoch(
             self.data,
             self.train_fields,
             bag_size=self.config.bag_size,
             bags_per_batch=self.config.bags_per_batch,
             rng=np.random.default_rng([self.config.seed, epoch]),
+            rare_cap=self.config.rare_cap,
         )
+        batches = list(enumerate(drawn, start=epoch * self.steps_per_epoch))[done:]
         self._started = (time.monotonic(), 0)
-        return list(batches)[done:]
+        with ThreadPoolExecutor(1, "step") as pool:
+            ahead = pool.submit(self._prepare, *batches[0])
+            for following in [*batches[1:], None]:
+                step = ahead.result()
+                if following:
+                    ahead = pool.submit(self._prepare, *following)
+                yield step
 
-    def take_step(self, batch: BagBatch) -> float:
+    def _prepare(self, number: int, batch: BagBatch) -> StepInput:
+        generator = torch.Generator().manual_seed(_mix_seed(self.config.seed, number))
+        return prepare_step(self.data, batch, self.config, generator)
+
+    def take_step(self, step: StepInput) -> float:
         """Take one step of the optimizer and return its loss."""
         rate = learning_rate_at(self.step, self.n_steps, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mix_seed(self.config.seed, self.step))
-            loss = self._loss(batch)
-        value = float(loss.total.detach())
-        if not math.isfinite(value):
+        cuda = [self.fabric.device] if self.fabric.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            loss = self._backward(step)
+        clip_gradients(self.network, self.config.clip_factor)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.average.update(self.network, step=self.step)
+        return self._count(loss, len(step.crops))
+
+    def _backward(self, step: StepInput) -> BagLoss:
+        """Compute the gradient of the whole step's loss, this device's parts of it."""
+        n_parts = self.config.accumulate
+        first = self.fabric.global_rank * n_parts
+        parts = range(first, first + n_parts)
+        with torch.set_grad_enabled(n_parts == 1):  # several parts don't fit in memory together
+            mine = [self._answer(step, part) for part in parts]
+        n_cells = len(step.crops)
+        answers = self._gather(mine)[:n_cells].requires_grad_()
+        loss = self._judge(answers, step)
+        if not math.isfinite(value := float(loss.total.detach())):
             raise ConfigError(
                 f"training: expected a finite loss, got {value} at step {self.step} of "
                 f"{self.n_steps}. Lower learning_rate or clip_factor in the --config file and "
                 "train into another folder."
             )
-        self.fabric.backward(loss.total)
-        if self.config.clip_factor > 0:
-            adaptive_clip_grad(self.clipped, clip_factor=self.config.clip_factor)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self.average.update(self.network, step=self.step)
-        self._count(loss, value, int(batch.cell_present.sum()))
-        return value
+        loss.total.backward()
+        size, world = len(mine[0]), self.fabric.world_size
+        for i, part in enumerate(parts):
+            answer = mine[i] if n_parts == 1 else self._answer(step, part)
+            gradient = answers.grad[part * size : (part + 1) * size]  # type: ignore[index]
+            with self.fabric.no_backward_sync(self.model, enabled=world > 1 and i < n_parts - 1):
+                # gradients are averaged over devices: times their number it is their sum
+                self.fabric.backward((answer[: len(gradient)] * gradient).sum() * world)
+        return loss
 
-    def _loss(self, batch: BagBatch) -> BagLoss:
-        present = torch.from_numpy(batch.cell_present)
-        cells = batch.cells[batch.cell_present]  # padded places are never computed
-        crops, masks = augment_crops(
-            torch.from_numpy(self.data.crops[cells]),
-            torch.from_numpy(self.data.cell_masks[cells]),
-            self.config.augment,
-            torch.default_generator,
+    def _judge(self, answers: Tensor, step: StepInput) -> BagLoss:
+        device, share = self.fabric.device, self.step / self.n_steps
+        teacher = None
+        if wants_teacher(self.config, share):
+            first = self.fabric.global_rank * self.config.accumulate
+            asked = range(first, first + self.config.accumulate)
+            teacher = self._gather([self._ask_teacher(step, i) for i in asked])[: len(answers)]
+        k, d = N_LOCATIONS, self.config.embedding_size
+        return step_loss(
+            Answers(
+                logits=answers[:, :k],
+                embedding=answers[:, k : k + d],
+                in_field=answers[:, k + d :] if answers.shape[1] > k + d else None,
+                teacher=teacher,
+            ),
+            replace(
+                step,
+                present=step.present.to(device),
+                image_targets=step.image_targets.to(device),
+                cell_targets=None if step.cell_targets is None else step.cell_targets.to(device),
+            ),
+            self.config,
+            progress=share,
+            attention=self.attention,
+            prior=self.prior,
         )
+
+    def _gather(self, parts: list[Tensor]) -> Tensor:
+        """Put the answers of all devices' parts together, in order, without their history."""
+        mine = torch.cat([part.detach() for part in parts])
+        if self.fabric.world_size == 1:
+            return mine
+        whole = mine.new_empty((self.fabric.world_size * len(mine), mine.shape[1]))
+        torch.distributed.all_gather_into_tensor(whole, mine)
+        return whole
+
+    def _answer(self, step: StepInput, part: int) -> Tensor:
+        """Give logits and embedding of a part's cells, and their logits in the field where wanted.
+
+        Returns
+        -------
+        Tensor
+            ``(size, K + D)`` or ``(size, K + D + K)``.
+        """
+        torch.manual_seed(_mix_seed(self.config.seed, self.step, part))
+        crops, masks = self._send(step, part)
+        if self.config.consistency.weight == 0:
+            return torch.cat(self.model(crops, masks), dim=1)
+        logits, embedding = self.model(
+            torch.cat([crops, crops]), torch.cat([masks, torch.ones_like(masks)])
+        )
+        alone, in_field = logits.chunk(2)
+        return torch.cat([alone, embedding[: len(alone)], in_field], dim=1)
+
+    @torch.no_grad()
+    def _ask_teacher(self, step: StepInput, part: int) -> Tensor:
+        with self.fabric.autocast():
+            logits: Tensor = self.average.module(*self._send(step, part))[0]
+        return logits.float()
+
+    def _send(self, step: StepInput, part: int) -> tuple[Tensor, Tensor]:
+        """Send a part's crops and masks to the device; parts are equal, the last ones filled up."""
+        size = math.ceil(len(step.crops) / (self.fabric.world_size * self.config.accumulate))
+        first = part * size
+        cells = torch.arange(first, first + size).clamp_max(len(step.crops) - 1)
+        taken = slice(first, first + size) if first + size <= len(step.crops) else cells
         device = self.fabric.device
-        crops = crops.to(device, memory_format=torch.channels_last)
-        logits, _ = self.model(crops, masks.to(device))  # (cells, K)
-        present = present.to(device)
-        bags = logits.new_zeros((*present.shape, logits.shape[1]))
-        bags[present] = logits
-        return bag_loss(
-            bags,
-            present,
-            torch.from_numpy(self.data.targets[batch.fields]).to(device),
-            pooling=self.config.pooling,
-            cell_weight=self.config.cell_loss_weight,
-            cell_positive_weight=self.config.cell_positive_weight,
-        )
+        crops = step.crops[taken].to(device, memory_format=torch.channels_last)
+        return crops, step.cell_masks[taken].to(device)
 
-    def _count(self, loss: BagLoss, total: float, n_cells: int) -> None:
+    def _count(self, loss: BagLoss, n_cells: int) -> float:
         self._started = (self._started[0], self._started[1] + n_cells)
-        new = {"n": 1.0, "loss": total, "image": float(loss.image), "cell": float(loss.cell)}
+        value = float(loss.total.detach())
+        new = {"n": 1.0, "loss": value, "image": float(loss.image), "cell": float(loss.cell)}
         self._sums = {key: self._sums.get(key, 0.0) + value for key, value in new.items()}
+        return value
 
     def close_epoch(self) -> None:
         """Append the epoch's row to the history, with a validation where one is due."""
@@ -232,34 +328,35 @@ class _Loop:
             "image_loss": sums["image"] / sums["n"],
             "cell_loss": sums["cell"] / sums["n"],
             "cells_per_s": n_cells / max(time.monotonic() - started, 1e-9),
-            "val_loss": None,
-            "val_mean_ap": None,
+            **dict.fromkeys(Validation.COLUMNS),
         }
         due = epoch % self.config.validate_every == 0 and self.step < self.n_steps
-        if due and len(self.val_fields):
-            found = self._validate()
-            row.update(val_loss=found.loss, val_mean_ap=found.mean)
+        if due and (found := self._validate()):
+            row.update(found.summary())
         self.history = [*self.history, row]
         self._sums = {}
 
     def last_validation(self) -> Validation | None:
         """Validate the finished average and complete the last row; None without held-out fields."""
-        if not len(self.val_fields):
-            return None
-        found = self._validate()
-        self.history[-1].update(val_loss=found.loss, val_mean_ap=found.mean)
+        if found := self._validate():
+            self.history[-1].update(found.summary())
         return found
 
-    def _validate(self) -> Validation:
+    def _validate(self) -> Validation | None:
+        if not len(self.val_fields) or not self.fabric.is_global_zero:
+            return None
         return validate(
             self.average.module,
             self.data,
             self.val_fields,
-            pooling=self.config.pooling,
+            pooling=self.config.prediction_pooling,
             device=self.fabric.device,
+            truth=self.truth,
+            constants=self.config.postprocessing,
         )
 
     def snapshot(self) -> Checkpoint:
+        kept = {"attention": self.attention, "prior": self.prior}
         return Checkpoint(
             self.step,
             self.network.state_dict(),
@@ -267,13 +364,20 @@ class _Loop:
             self.optimizer.state_dict(),
             self.history,
             self._sums,
+            {name: module.state_dict() for name, module in kept.items() if module is not None},
         )
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
         if checkpoint is None:
             return
         self.step = checkpoint.step
-        checkpoint.load_weights(self.network, self.average.module, self.optimizer)
+        checkpoint.load_weights(
+            self.network,
+            self.average.module,
+            self.optimizer,
+            attention=self.attention,
+            prior=self.prior,
+        )
         self.history, self._sums = checkpoint.history, checkpoint.sums
 
     def finished_model(self) -> CellClassifier:
@@ -281,31 +385,5 @@ class _Loop:
         return model.cpu().eval()
 
 
-def build_network(config: TrainConfig) -> CellClassifier:
-    """Build the network of a recipe."""
-    return CellClassifier(
-        config.backbone,
-        crop_px=config.crop_px,
-        embedding_size=config.embedding_size,
-        outside=config.outside,
-        **architecture_kwargs(config),
-    )
-
-
-def architecture_kwargs(config: TrainConfig) -> dict[str, Any]:
-    """Give what ``model.json`` holds of the network besides its sizes."""
-    return {"drop_path": config.drop_path, "dropout": config.dropout, **config.backbone_kwargs}
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay weights, not biases, gains or other vectors."""
-    decayed = [p for p in network.parameters() if p.squeeze().ndim >= 2]
-    others = [p for p in network.parameters() if p.squeeze().ndim < 2]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-
-
-def _mix_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+def _mix_seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -14,13 +14,15 @@ from hpacells.crops.build import build_store
 from hpacells.crops.store import REQUEST_FILE, STORE_FILE, CropStore
 from hpacells.images.discover import discover_fields, find_train_csv
 from hpacells.images.labels import match_labels, read_labels
+from hpacells.images.mask_files import mask_path, write_label_image
 from hpacells.segment.measure import measure_cells
 from hpacells.segment.registry import DEFAULT_SEGMENTER, Segmenter, get_segmenter
 from hpacells.train.config import TrainConfig
+from hpacells.train.truth import TruthFiles, find_truth
 
 __all__ = ["PreparedData", "SegmentedMasks", "check_model_folder", "prepare_data"]
 
-_CROPS = "crops"
+_CROPS, _MASKS = "crops", "masks"
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,30 @@ class PreparedData:
         Ids that ``train.csv`` names and no image has, sorted.
     fields_without_row
         Ids of images that ``train.csv`` does not name, sorted.
+    truth
+        What single cells show, where the dataset knows it: to measure with, never to learn from.
     """
 
     store: CropStore
     rows_without_field: tuple[str, ...] = ()
     fields_without_row: tuple[str, ...] = ()
+    truth: TruthFiles | None = None
 
 
 @dataclass(frozen=True)
 class SegmentedMasks:
-    """Masks that a segmenter makes from the image alone (a ``crops.build.MaskSource``)."""
+    """Masks that a segmenter makes from the image alone (a ``crops.build.MaskSource``).
+
+    Parameters
+    ----------
+    segmenter
+        Outlines the cells.
+    kept_in
+        Folder that the outlines are written to, where they are needed again; None keeps none.
+    """
 
     segmenter: Segmenter
+    kept_in: Path | None = None
 
     @property
     def name(self) -> str:
@@ -61,6 +75,8 @@ class SegmentedMasks:
     def __call__(self, fov: FieldOfView) -> tuple[CellMasks, CellTable]:
         """Outline and measure."""
         masks = self.segmenter(fov)
+        if self.kept_in is not None:
+            write_label_image(mask_path(self.kept_in, fov.fov_id, "cells"), masks.cells)
         return masks, measure_cells(fov, masks)
 
 
@@ -81,7 +97,8 @@ def prepare_data(
     data
         A crop store, or a dataset folder with ``train/`` and ``train.csv``.
     out
-        The crops of a dataset go to ``out/crops``, resumably.
+        The crops of a dataset go to ``out/crops``, resumably; where its truth is known, the
+        outlines too, to be compared with it.
     config
         Its crops.
     segmenter
@@ -124,16 +141,17 @@ def prepare_data(
             f"{table}: names none of the {len(records)} fields in {data}. Its IDs must be the file "
             "names without '_<colour>'."
         )
+    truth = find_truth(table.parent, out / _CROPS / _MASKS)
     with output_lock(out):
         store = build_store(
             labelled,
             out / _CROPS,
             config.crop_spec(),
-            source=SegmentedMasks(get_segmenter(segmenter)),
+            source=SegmentedMasks(get_segmenter(segmenter), truth.found_masks if truth else None),
             workers=workers,
             progress=progress,
         )
-    return PreparedData(store, match.rows_without_field, match.fields_without_row)
+    return PreparedData(store, match.rows_without_field, match.fields_without_row, truth)
 
 
 def check_model_folder(out: Path) -> None:

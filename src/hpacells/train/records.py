@@ -1,4 +1,11 @@
-"""What a training leaves beside its model: metrics as CSV, TensorBoard logs, a summary."""
+"""What a training leaves beside its model: metrics as CSV and as TensorBoard logs.
+
+Columns of ``metrics.csv``, one row an epoch: epoch; step (steps done); learning_rate; loss,
+image_loss and cell_loss (means over the epoch's steps); cells_per_s; and, in the epochs that were
+validated, of the held-out fields by the averaged weights: val_loss (of the pooled images),
+val_image_ap and val_cell_ap (mean average precision over the locations, of images by their labels,
+and of found cells by their truth where a data set knows it).
+"""
 
 import csv
 import io
@@ -49,14 +56,18 @@ class MetricsLog:
         self._writer.flush()
 
     def finish(self, validation: Validation | None, step: int) -> None:
-        """Log the final average precisions and close."""
+        """Log the final average precisions, of images and of cells, and close."""
         if self._writer is None:
             return
-        for key, value in zip(
-            LOCATION_KEYS, validation.average_precision if validation else (), strict=False
-        ):
-            if value is not None:
-                self._writer.add_scalar(f"validation_ap/{key}", value, step)
+        if validation is not None:
+            kinds = {
+                "validation_image_ap": validation.average_precision,
+                "validation_cell_ap": validation.cell_average_precision or (),
+            }
+            for kind, values in kinds.items():
+                for key, value in zip(LOCATION_KEYS, values, strict=False):
+                    if value is not None:
+                        self._writer.add_scalar(f"{kind}/{key}", value, step)
         self._writer.close()
 
 

@@ -4,29 +4,27 @@
 
     OUT/request.json         the recipe and the data's hash; another one is refused
     OUT/crops/               the crop store, when DATA is a dataset folder
-    OUT/split.csv            fov_id, group, train or val
+    OUT/split.csv            fov_id, group, train or val, and with rounds the fold
+    OUT/rounds/              what the rounds' models said of the cells of their folds
     OUT/checkpoint.pt        while training; removed at the end
     OUT/metrics.csv, logs/   one row an epoch, and the same for TensorBoard
-    OUT/training.json        counts, validation per location, hash of the split
+    OUT/training.json        counts, hash of the split, warnings; validation (``held_out``)
     OUT/model.*              the model folder, model.json last
 """
 
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from pydantic import ValidationError
 
 from hpacells.core.errors import ConfigError, InputError, OutputError
-from hpacells.core.locations import LOCATION_KEYS
 from hpacells.core.progress import ProgressCallback, silent
-from hpacells.core.provenance import installed_versions
 from hpacells.core.storage import output_lock, write_json
 from hpacells.model.export import export_model
 from hpacells.model.network import NORMALISATION
@@ -35,49 +33,34 @@ from hpacells.runtime.model_folder import (
     Architecture,
     ModelSpec,
     Training,
-    load_model,
 )
 from hpacells.segment.registry import DEFAULT_SEGMENTER
+from hpacells.train.architecture import architecture_kwargs
 from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData, load_training_data, shuffle_targets
-from hpacells.train.loop import LoopResult, architecture_kwargs, train_classifier
+from hpacells.train.devices import open_fabric
+from hpacells.train.duplicates import group_near_duplicates
+from hpacells.train.fitting import fit_on_held_out
+from hpacells.train.loop import LoopResult, train_classifier
 from hpacells.train.prepare import PreparedData, prepare_data
 from hpacells.train.records import MetricsLog
-from hpacells.train.split import split_fields, write_split
+from hpacells.train.rounds import fold_warnings, recipe_with_cell_targets, run_rounds
+from hpacells.train.split import split_fields, split_folds, write_split
+from hpacells.train.summary import (
+    TrainSplit,
+    TrainSummary,
+    count_fields,
+    judge_model,
+    read_summary,
+    write_summary,
+)
+from hpacells.train.truth import CellTruth, read_cell_truth
 
 __all__ = ["TrainSummary", "train", "train_on_store"]
 
 _REQUEST_FILE = "request.json"
 _CHECKPOINT_FILE = "checkpoint.pt"
-_SUMMARY_FILE = "training.json"
-
-
-@dataclass(frozen=True)
-class TrainSummary:
-    """What a training made.
-
-    Parameters
-    ----------
-    spec
-        The exported model's ``model.json``.
-    counts
-        Fields trained on, held out and not used, cells.
-    validation_mean_ap
-        Image-level mean average precision of the held-out fields; None without any.
-    absent_locations
-        Titles of the locations that no image has: the model cannot know them.
-    group_kind
-        What keeps fields on one side of the split (``train.data``).
-    already_done
-        Whether the folder was finished before.
-    """
-
-    spec: ModelSpec
-    counts: dict[str, int]
-    validation_mean_ap: float | None
-    absent_locations: tuple[str, ...]
-    group_kind: str
-    already_done: bool = False
+_ROUNDS = "rounds"
 
 
 def train(
@@ -154,32 +137,91 @@ def train_on_store(
     OutputError
         When ``out`` holds another training, or another process works there.
     """
-    with output_lock(out), _torch_threads(threads):
+    fabric = open_fabric(config)
+    lock = output_lock(out) if fabric.is_global_zero else nullcontext()
+    with lock, _torch_threads(threads, config.devices):
         data = load_training_data(prepared.store)
         _check_enough(data, config)
         _claim(out, config, data)
+        if data.group_kind == "fov_id":
+            data = group_near_duplicates(data)
         if (out / SPEC_FILE).is_file():
-            return _finished(out, data)
+            return read_summary(out, data)
         if config.shuffle_labels:
             data = shuffle_targets(data, np.random.default_rng(config.seed))
-        held_out = split_fields(data, config.val_fraction, seed=config.seed)
-        split_hash = write_split(out / "split.csv", data, held_out)
+        split = _split(data, config, out)
+        truth = _read_truth(prepared, data, split)
+        recipe = config
+        if split.fold is not None:
+            data = run_rounds(data, split.fold, config, folder=out / _ROUNDS, progress=progress)
+            recipe = recipe_with_cell_targets(config)
         log = MetricsLog(out)
         result = train_classifier(
             data,
-            held_out,
-            config,
+            split.held_out,
+            recipe,
             checkpoint_path=out / _CHECKPOINT_FILE,
+            truth=truth,
             on_epoch=log.update,
             progress=progress,
         )
+        if not fabric.is_global_zero:  # the first process validates and writes
+            fabric.barrier()
+            return read_summary(out, data)
         log.finish(result.validation, int(result.history[-1]["step"] or 0))
-        counts = _counts(data, prepared, held_out)
-        _write_summary(out, result, counts, split_hash)
-        spec = export_model(result.model, _model_spec(config, data, counts), out)
+        _export(result, data, split, config=config, prepared=prepared, truth=truth, out=out)
         (out / _CHECKPOINT_FILE).unlink(missing_ok=True)
-        mean = result.validation.mean if result.validation else None
-        return TrainSummary(spec, counts, mean, tuple(data.absent_locations()), data.group_kind)
+        fabric.barrier()
+        return read_summary(out, data, already_done=False)
+
+
+def _split(data: TrainingData, config: TrainConfig, out: Path) -> TrainSplit:
+    held_out = split_fields(data, config.val_fraction, seed=config.seed)
+    fold, warnings = None, []
+    if config.rounds.n:
+        fold = split_folds(data, held_out, config.rounds.folds, seed=config.seed)
+        warnings = fold_warnings(data, fold)
+    if config.val_fraction and not held_out.any():
+        warnings.append(
+            f"Nothing is held out: too few groups of fields ({data.group_kind}) for val_fraction "
+            f"{config.val_fraction}."
+        )
+    sha256 = write_split(out / "split.csv", data, held_out, fold)
+    return TrainSplit(held_out, fold, sha256, tuple(warnings))
+
+
+def _read_truth(prepared: PreparedData, data: TrainingData, split: TrainSplit) -> CellTruth | None:
+    """Read what the held-out cells truly show: handed to the validation, and to nothing else."""
+    if prepared.truth is None or not split.held_out.any():
+        return None
+    fields = np.flatnonzero(split.held_out)
+    return read_cell_truth(prepared.truth, prepared.store, data, fields)
+
+
+def _export(
+    result: LoopResult,
+    data: TrainingData,
+    split: TrainSplit,
+    *,
+    config: TrainConfig,
+    prepared: PreparedData,
+    truth: CellTruth | None,
+    out: Path,
+) -> None:
+    """Fit what is fitted on the held-out fields, judge, and write the model, model.json last."""
+    counts = count_fields(data, prepared, split.held_out)
+    spec = _model_spec(config, data, counts, split)
+    fitted = fit_on_held_out(
+        result.validation,
+        data,
+        np.flatnonzero(split.held_out),
+        constants=spec.postprocessing,
+        wanted=config.fitting,
+    )
+    spec = spec.model_copy(update=fitted)
+    judged = judge_model(result.validation, data, split, spec, prepared=prepared, truth=truth)
+    write_summary(out, judged, counts, split)
+    export_model(result.model, spec, out)
 
 
 def _check_enough(data: TrainingData, config: TrainConfig) -> None:
@@ -197,12 +239,11 @@ def _claim(out: Path, config: TrainConfig, data: TrainingData) -> None:
     settings = config.model_dump(mode="json")
     request = {"config": settings, "data_hash": data.data_hash}
     if file.is_file():
-        earlier = json.loads(file.read_text(encoding="utf-8"))
+        earlier = _with_defaults(json.loads(file.read_text(encoding="utf-8")))
         if earlier == request:
             return
-        changed = sorted(
-            key for key, value in settings.items() if earlier.get("config", {}).get(key) != value
-        )
+        before = earlier.get("config", {})
+        changed = sorted(k for k in settings | before if before.get(k) != settings.get(k))
         what = f"other settings ({', '.join(changed)})" if changed else "other data"
         raise OutputError(f"{out}: holds a training with {what}. Choose another output folder.")
     if (out / SPEC_FILE).exists():
@@ -210,21 +251,18 @@ def _claim(out: Path, config: TrainConfig, data: TrainingData) -> None:
     write_json(file, request)
 
 
-def _counts(
-    data: TrainingData, prepared: PreparedData, held_out: npt.NDArray[np.bool_]
-) -> dict[str, int]:
-    return {
-        "fields_train": int((~held_out).sum()),
-        "fields_val": int(held_out.sum()),
-        "fields_failed": data.n_failed,
-        "fields_without_cells": data.n_without_cells,
-        "fields_unlabelled": data.n_unlabelled + len(prepared.fields_without_row),
-        "rows_without_image": len(prepared.rows_without_field),
-        "cells": len(data.crops),
-    }
+def _with_defaults(request: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the settings that recipes had not when a request was written."""
+    try:
+        settings = TrainConfig.model_validate(request["config"]).model_dump(mode="json")
+    except (KeyError, ValidationError):  # of another time altogether: compared as it is
+        return request
+    return {**request, "config": settings}
 
 
-def _model_spec(config: TrainConfig, data: TrainingData, counts: dict[str, int]) -> ModelSpec:
+def _model_spec(
+    config: TrainConfig, data: TrainingData, counts: dict[str, int], split: TrainSplit
+) -> ModelSpec:
     return ModelSpec(
         name=config.name,
         version=config.version,
@@ -235,50 +273,27 @@ def _model_spec(config: TrainConfig, data: TrainingData, counts: dict[str, int])
         outside=config.outside,
         normalisation=NORMALISATION,
         embedding_size=config.embedding_size,
-        postprocessing=config.postprocessing.model_copy(update={"image_pooling": config.pooling}),
+        postprocessing=config.postprocessing.model_copy(
+            update={"image_pooling": config.prediction_pooling}
+        ),
         training=Training(
             data_hash=data.data_hash,
             n_fields=counts["fields_train"],
             seed=config.seed,
+            split_sha256=split.sha256,
             config=config.model_dump(mode="json"),
         ),
         licence=config.licence,
     )
 
 
-def _write_summary(out: Path, result: LoopResult, counts: dict[str, int], split_hash: str) -> None:
-    validation = result.validation
-    content: dict[str, Any] = {
-        "counts": counts,
-        "split_sha256": split_hash,
-        "validation": None,
-        "versions": installed_versions(),
-    }
-    if validation is not None:
-        each = dict(zip(LOCATION_KEYS, validation.average_precision, strict=True))
-        content["validation"] = {"mean_ap": validation.mean, "ap": each, "loss": validation.loss}
-    write_json(out / _SUMMARY_FILE, content)
-
-
-def _finished(out: Path, data: TrainingData) -> TrainSummary:
-    content = json.loads((out / _SUMMARY_FILE).read_text(encoding="utf-8"))
-    return TrainSummary(
-        load_model(out).spec,
-        content["counts"],
-        (content["validation"] or {}).get("mean_ap"),
-        tuple(data.absent_locations()),
-        data.group_kind,
-        already_done=True,
-    )
-
-
 @contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
+def _torch_threads(threads: int | None, processes: int) -> Iterator[None]:
     """Set torch's threads while the block runs."""
     if threads is not None and threads < 1:
         raise ConfigError(f"--threads: expected 1 or more, got {threads}")
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes))
     try:
         yield
     finally:

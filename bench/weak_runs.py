@@ -1,0 +1,161 @@
+"""One training of a learning benchmark: run once, kept, scored on cells whose truth is known."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.metrics import average_precision_score
+from weak_data import BenchCells
+
+from hpacells.core.locations import LOCATION_KEYS, N_LOCATIONS, NEGATIVE
+from hpacells.core.storage import write_json
+from hpacells.model.network import CellClassifier
+from hpacells.train.config import TrainConfig
+from hpacells.train.data import TrainingData
+from hpacells.train.loop import train_classifier
+
+__all__ = ["Run", "average_precisions", "field_interval", "score_cells", "train_and_score"]
+
+Floats = npt.NDArray[np.float32]
+_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training ended with.
+
+    Parameters
+    ----------
+    scores
+        ``(M, K)`` logits of the test cells with a truth; Negative is derived.
+    steps
+        Of the optimizer.
+    """
+
+    scores: Floats
+    steps: int
+
+
+def train_and_score(
+    folder: Path,
+    config: TrainConfig,
+    data: TrainingData,
+    test: BenchCells,
+    train: Callable[..., CellClassifier] | None = None,
+) -> Run:
+    """Train by a recipe, or read what an earlier call kept, and score the test cells.
+
+    Parameters
+    ----------
+    folder
+        Of this training alone; holds its recipe, its checkpoint while it runs, its scores.
+    config, data
+        What it learns from; nothing is held out.
+    test
+        Cells of other seeds.
+    train
+        ``(data, config, folder)`` to a network; None trains once, without rounds.
+    """
+    settings = {**config.model_dump(mode="json"), "data": data.data_hash, "fields": data.n_fields}
+    kept = folder / "run.json"
+    if kept.is_file():
+        known = json.loads(kept.read_text(encoding="utf-8"))
+        if known["settings"] != settings:
+            raise SystemExit(f"{folder}: holds a training of another recipe; delete it")
+        return Run(np.load(folder / "scores.npy"), known["steps"])
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    network = (train or _train_once)(data, config, folder)
+    scores = score_cells(network, test)
+    np.save(folder / "scores.npy", scores)
+    steps = config.epochs * -(-data.n_fields // config.bags_per_batch)
+    each = average_precisions(scores, test)
+    write_json(
+        kept,
+        {
+            "settings": settings,
+            "steps": steps,
+            "seconds": round(time.monotonic() - started),
+            "ap": {key: round(float(ap), 4) for key, ap in zip(LOCATION_KEYS, each, strict=True)},
+        },
+    )
+    print(
+        f"{folder.name}: mean AP {each.mean():.3f}, {time.monotonic() - started:.0f} s", flush=True
+    )
+    return Run(scores, steps)
+
+
+def _train_once(data: TrainingData, config: TrainConfig, folder: Path) -> CellClassifier:
+    told = time.monotonic()
+
+    def tell(done: int, total: int, what: str) -> None:
+        nonlocal told
+        if time.monotonic() - told > 60:
+            print(f"{folder.name}: step {done}/{total} {what}", flush=True)
+            told = time.monotonic()
+
+    checkpoint = folder / "checkpoint.pt"
+    nothing = np.zeros(data.n_fields, np.bool_)
+    result = train_classifier(data, nothing, config, checkpoint_path=checkpoint, progress=tell)
+    checkpoint.unlink(missing_ok=True)
+    return result.model
+
+
+def score_cells(network: CellClassifier, test: BenchCells) -> Floats:
+    """Give the logits ``(M, K)`` of the test cells that have a truth.
+
+    Negative's is that of "none of the others", ``log ∏(1 - p)``, for every network alike.
+    """
+    chosen = np.flatnonzero(test.truth.known)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(chosen), _BATCH):
+            at = chosen[start : start + _BATCH]
+            crops, masks = test.data.crops[at], test.data.cell_masks[at]
+            parts.append(network(torch.from_numpy(crops), torch.from_numpy(masks))[0])
+    scores = torch.cat(parts).numpy()
+    scores[:, NEGATIVE] = -np.logaddexp(0, np.delete(scores, NEGATIVE, axis=1)).sum(axis=1)
+    return np.asarray(scores, np.float32)
+
+
+def average_precisions(
+    scores: Floats, test: BenchCells, chosen: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.float64]:
+    """Give each location's average precision ``(K,)`` over cells; nan where none has it."""
+    truth = test.truth.targets[test.truth.known]
+    rows = np.arange(len(truth)) if chosen is None else chosen
+    return np.array(
+        [
+            average_precision_score(truth[rows, k], scores[rows, k])
+            if truth[rows, k].any()
+            else np.nan
+            for k in range(N_LOCATIONS)
+        ]
+    )
+
+
+def field_interval(
+    figure: Callable[[npt.NDArray[np.int64]], float], test: BenchCells, *, replicates: int = 200
+) -> tuple[float, float]:
+    """Give the 95 % interval of a figure of test cells, whole genes resampled.
+
+    Parameters
+    ----------
+    figure
+        Of the positions of cells, repeated ones too.
+    """
+    rng = np.random.default_rng(0)
+    genes = np.repeat(np.array(test.data.groups), np.diff(test.data.offsets))[test.truth.known]
+    names, member = np.unique(genes, return_inverse=True)
+    cells_of = [np.flatnonzero(member == i) for i in range(len(names))]
+    drawn = [
+        figure(np.concatenate([cells_of[i] for i in rng.integers(len(names), size=len(names))]))
+        for _ in range(replicates)
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,200 @@
+"""What one step is judged by: the answers to its cells against the labels of their images.
+
+Labels are asymmetric (HPA): a class that is absent from the image is absent from nearly every
+cell, a class that is present may be absent from many cells. So the image loss judges the pooled
+bag; the cell loss gives every cell its image's label (or a target of its own) with a small weight,
+and a smaller one still for the classes that are present. What tells present from absent cells
+apart touches present classes only, absent ones stay 0: large-loss positives are softened, and a
+teacher, the averaged network, says which cells show what is on the label.
+
+All of it is a function of the whole step's answers, however many devices and parts they were
+computed in (``train.loop``), so none of it depends on their number.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hpacells.core.locations import NEGATIVE
+from hpacells.model.losses import (
+    asymmetric_loss,
+    cross_entropy,
+    focal_loss,
+    soft_average_precision,
+)
+from hpacells.model.pooling import AttentionPooling, pool_bag
+from hpacells.train.batch import StepInput
+from hpacells.train.config import TrainConfig
+from hpacells.train.config_sections import LossConfig
+from hpacells.train.teacher import PresencePrior
+
+__all__ = ["Answers", "BagLoss", "step_loss", "wants_teacher"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the networks say of a step's cells.
+
+    Parameters
+    ----------
+    logits
+        ``(cells, K)`` of the network, each cell alone.
+    embedding
+        ``(cells, D)``.
+    in_field
+        ``(cells, K)`` logits with what surrounds the cell; None where it was not asked.
+    teacher
+        ``(cells, K)`` logits of the averaged network, without gradient; None where not asked.
+    """
+
+    logits: Tensor
+    embedding: Tensor
+    in_field: Tensor | None = None
+    teacher: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class BagLoss:
+    """The loss of one step and its parts, scalars.
+
+    Parameters
+    ----------
+    total
+        The weighted sum of all parts, to be differentiated.
+    image
+        Of the pooled logits, before its weight.
+    cell
+        Of the cells by themselves, before its weight.
+    """
+
+    total: Tensor
+    image: Tensor
+    cell: Tensor
+
+
+def wants_teacher(config: TrainConfig, progress: float) -> bool:
+    """Say whether the averaged network is asked at this share of the training."""
+    return config.teacher.weight > 0 and progress >= config.teacher.start_share
+
+
+def step_loss(
+    answers: Answers,
+    step: StepInput,
+    config: TrainConfig,
+    *,
+    progress: float,
+    attention: AttentionPooling | None = None,
+    prior: PresencePrior | None = None,
+) -> BagLoss:
+    """Compute the loss of one step.
+
+    Parameters
+    ----------
+    answers
+        To all cells of the step.
+    step
+        What was asked; on the device of the answers. Its crops are not used.
+    config
+        The recipe.
+    progress
+        Share of the training that is done, 0 to 1: softening begins later.
+    attention
+        Pools the bags where the recipe says ``attention``.
+    prior
+        Shifts the teacher's answers and learns from them, where the recipe says so.
+
+    Returns
+    -------
+    BagLoss
+        Means over bags (cells with a target) and classes.
+    """
+    used = slice(None, NEGATIVE) if config.negative_target == "none" else slice(None)
+    if attention is not None:
+        bags, seen = in_bags(answers.logits, step), in_bags(answers.embedding, step)
+        pooled = attention(bags, seen, step.present)
+    else:
+        pooled = pool_bag(in_bags(answers.logits, step), step.present, config.prediction_pooling)
+    image = _compare(pooled[:, used], step.image_targets[:, used], config.loss)
+
+    label = step.image_targets.repeat_interleave(step.present.sum(dim=1), dim=0)  # (cells, K)
+    teacher = _teacher_answer(answers, label, prior)
+    targets, weights = _cell_targets(answers, step, label, config)
+    known = targets[:, 0] >= 0
+    if config.soften.share > 0 and progress >= config.soften.start_share:
+        targets = _soften(answers.logits.detach(), targets, teacher, share=config.soften.share)
+    logits = answers.logits[:, used]
+    cell = _compare(logits[known], targets[known][:, used], config.loss, weights[known][:, used])
+    total = config.image_loss_weight * image + config.cell_loss_weight * cell
+    if teacher is not None:
+        taught = torch.where(label > 0.5, teacher, 0.0)
+        loss = _compare(logits, taught[:, used], config.loss)
+        total = total + config.teacher.weight * loss
+    if answers.in_field is not None:
+        gap = logits.sigmoid() - answers.in_field[:, used].sigmoid()
+        total = total + config.consistency.weight * gap.square().mean()
+    return BagLoss(total, image.detach(), cell.detach())
+
+
+def in_bags(values: Tensor, step: StepInput) -> Tensor:
+    """Lay out what belongs to cells, ``(cells, ...)``, as padded bags ``(B, N, ...)``."""
+    bags = values.new_zeros((*step.present.shape, *values.shape[1:]))
+    bags[step.present] = values
+    return bags
+
+
+def _cell_targets(
+    answers: Answers, step: StepInput, label: Tensor, config: TrainConfig
+) -> tuple[Tensor, Tensor]:
+    """Give each cell's targets and their weights; -1 where a target is unknown."""
+    if step.cell_targets is not None:
+        return step.cell_targets, torch.ones_like(answers.logits)
+    return label, torch.where(label > 0.5, config.cell_positive_weight, 1.0)
+
+
+def _teacher_answer(answers: Answers, label: Tensor, prior: PresencePrior | None) -> Tensor | None:
+    if answers.teacher is None:
+        return None
+    logits = answers.teacher if prior is None else prior(answers.teacher, label > 0.5)
+    return logits.sigmoid()
+
+
+def _soften(logits: Tensor, targets: Tensor, teacher: Tensor | None, *, share: float) -> Tensor:
+    """Replace the targets of the present pairs with the largest loss by what is answered.
+
+    After "large loss matters" (Kim et al. 2022, https://arxiv.org/abs/2206.03740), with the sides
+    exchanged: there unknown absences are noisy, here presences.
+    """
+    present = torch.nonzero(targets > 0.5, as_tuple=True)
+    losses = cross_entropy(logits[present], targets[present])
+    largest = losses.topk(int(share * len(losses))).indices
+    at = (present[0][largest], present[1][largest])
+    softened = targets.clone()
+    softened[at] = (logits.sigmoid() if teacher is None else teacher)[at]
+    return softened
+
+
+def _compare(
+    logits: Tensor, targets: Tensor, loss: LossConfig, weights: Tensor | None = None
+) -> Tensor:
+    """Give one number; 0 where there is no row. ``soft_ap`` weighs nothing but its entropy."""
+    if len(logits) == 0:
+        return logits.sum()
+    if loss.kind == "focal":
+        each = focal_loss(logits, targets, gamma=loss.focal_gamma)
+    elif loss.kind == "asymmetric":
+        each = asymmetric_loss(
+            logits,
+            targets,
+            gamma_positive=loss.gamma_positive,
+            gamma_negative=loss.gamma_negative,
+            margin=loss.margin,
+        )
+    else:
+        each = cross_entropy(logits, targets)
+    mean = (each if weights is None else each * weights).mean()
+    if loss.kind != "soft_ap":
+        return mean
+    ordered = soft_average_precision(logits, targets, temperature=loss.temperature)
+    disorder = (1 - ordered).mean() if len(ordered) else logits.sum() * 0
+    return disorder + loss.entropy_weight * mean
