@@ -21,6 +21,8 @@ NOT_BENCHES = {
     "realism_statistics",
     "simulated_data",
     "transfer_training",
+    "weak_data",
+    "weak_runs",
 }
 
 

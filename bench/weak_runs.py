@@ -18,6 +18,8 @@ from hpacells.model.network import CellClassifier
 from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData
 from hpacells.train.loop import train_classifier
+from hpacells.train.rounds import recipe_with_cell_targets, run_rounds
+from hpacells.train.split import split_folds
 
 __all__ = ["Run", "average_precisions", "field_interval", "score_cells", "train_and_score"]
 
@@ -46,7 +48,8 @@ def train_and_score(
     config: TrainConfig,
     data: TrainingData,
     test: BenchCells,
-    train: Callable[..., CellClassifier] | None = None,
+    *,
+    own_negative: bool = False,
 ) -> Run:
     """Train by a recipe, or read what an earlier call kept, and score the test cells.
 
@@ -58,8 +61,8 @@ def train_and_score(
         What it learns from; nothing is held out.
     test
         Cells of other seeds.
-    train
-        ``(data, config, folder)`` to a network; None trains once, without rounds.
+    own_negative
+        Score Negative by the network's own answer instead of deriving it.
     """
     settings = {**config.model_dump(mode="json"), "data": data.data_hash, "fields": data.n_fields}
     kept = folder / "run.json"
@@ -70,8 +73,8 @@ def train_and_score(
         return Run(np.load(folder / "scores.npy"), known["steps"])
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    network = (train or _train_once)(data, config, folder)
-    scores = score_cells(network, test)
+    network = _train(data, config, folder)
+    scores = score_cells(network, test, own_negative=own_negative)
     np.save(folder / "scores.npy", scores)
     steps = config.epochs * -(-data.n_fields // config.bags_per_batch)
     each = average_precisions(scores, test)
@@ -90,7 +93,8 @@ def train_and_score(
     return Run(scores, steps)
 
 
-def _train_once(data: TrainingData, config: TrainConfig, folder: Path) -> CellClassifier:
+def _train(data: TrainingData, config: TrainConfig, folder: Path) -> CellClassifier:
+    """Train, with the recipe's rounds of soft labels before, as ``hpacells train`` does."""
     told = time.monotonic()
 
     def tell(done: int, total: int, what: str) -> None:
@@ -99,17 +103,21 @@ def _train_once(data: TrainingData, config: TrainConfig, folder: Path) -> CellCl
             print(f"{folder.name}: step {done}/{total} {what}", flush=True)
             told = time.monotonic()
 
-    checkpoint = folder / "checkpoint.pt"
     nothing = np.zeros(data.n_fields, np.bool_)
+    if config.rounds.n:
+        fold = split_folds(data, nothing, config.rounds.folds, seed=config.seed)
+        data = run_rounds(data, fold, config, folder=folder / "rounds", progress=tell)
+        config = recipe_with_cell_targets(config)
+    checkpoint = folder / "checkpoint.pt"
     result = train_classifier(data, nothing, config, checkpoint_path=checkpoint, progress=tell)
     checkpoint.unlink(missing_ok=True)
     return result.model
 
 
-def score_cells(network: CellClassifier, test: BenchCells) -> Floats:
+def score_cells(network: CellClassifier, test: BenchCells, *, own_negative: bool = False) -> Floats:
     """Give the logits ``(M, K)`` of the test cells that have a truth.
 
-    Negative's is that of "none of the others", ``log ∏(1 - p)``, for every network alike.
+    Negative's is that of "none of the others", ``log ∏(1 - p)``, unless the network's own is asked.
     """
     chosen = np.flatnonzero(test.truth.known)
     parts = []
@@ -119,7 +127,8 @@ def score_cells(network: CellClassifier, test: BenchCells) -> Floats:
             crops, masks = test.data.crops[at], test.data.cell_masks[at]
             parts.append(network(torch.from_numpy(crops), torch.from_numpy(masks))[0])
     scores = torch.cat(parts).numpy()
-    scores[:, NEGATIVE] = -np.logaddexp(0, np.delete(scores, NEGATIVE, axis=1)).sum(axis=1)
+    if not own_negative:
+        scores[:, NEGATIVE] = -np.logaddexp(0, np.delete(scores, NEGATIVE, axis=1)).sum(axis=1)
     return np.asarray(scores, np.float32)
 
 

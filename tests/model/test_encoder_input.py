@@ -4,22 +4,22 @@ from torch import nn
 
 from hpacells.core.channels import CHANNELS
 from hpacells.core.errors import ConfigError
-from hpacells.model.encoder_input import NORMALISATION, STEM_PLANES, make_input
+from hpacells.model.encoder_input import NORMALISATION, STEM_PLANES, count_planes, make_input
 from hpacells.model.network import CellClassifier, encoder_input_of
 from hpacells.model.subcell import SUBCELL_STAINS
 
 
 def grey_values(*stains):
-    """One cell of two pixels; a pair of values for red, green, blue, yellow."""
-    return torch.tensor(stains, dtype=torch.uint8).view(1, 4, 1, 2)
+    """One cell in a row of pixels; the values of red, green, blue, yellow."""
+    return torch.tensor(stains, dtype=torch.uint8).view(1, 4, 1, -1)
 
 
 @pytest.mark.parametrize(
     ("backbone", "pretrained", "expected"),
     [
-        ("hpa_nfnet_nano", False, "stains"),
-        ("hpa_nfnet_nano", True, "stains"),
-        ("nfnet_l0", False, "stains"),
+        ("hpa_nfnet_nano", False, "cell_contrast"),
+        ("hpa_nfnet_nano", True, "cell_contrast"),
+        ("nfnet_l0", False, "cell_contrast"),
         ("nfnet_l0", True, "photograph"),
         ("subcell", False, "cell_min_max"),
         ("subcell_dna_protein", True, "cell_min_max"),
@@ -61,7 +61,7 @@ def test_subcell_without_a_stain_is_scaled_by_those_it_takes():
     made = make_input("cell_min_max", "subcell_dna_protein", nn.Identity())
     got = made(grey_values([0, 255], [110, 60], [10, 30], [0, 255]), None)
     torch.testing.assert_close(got[0, :, 0], torch.tensor([[0, 0.2], [1, 0.5]]))
-    assert made.n_stains == 2
+    assert count_planes("cell_min_max", "subcell_dna_protein") == 2
 
 
 def test_an_empty_cell_is_zero_and_its_surroundings_count_for_nothing():
@@ -95,3 +95,23 @@ def test_a_classifier_uses_the_input_it_is_told():
     assert "mean 0.5" in model.input.words
     crops, mask = torch.zeros(1, 4, 32, 32, dtype=torch.uint8), torch.ones(1, 32, 32)
     assert model.prepare(crops, mask).max() < 0
+
+
+def test_a_cells_contrast_is_that_within_its_outline():
+    made = make_input("cell_contrast", "hpa_nfnet_pico", nn.Identity())
+    crop = grey_values([0, 255, 9], [64, 64, 200], [0, 0, 255], [255, 255, 0])
+    inside = torch.tensor([[[1, 1, 0]]])
+    got = made(crop, inside)[0, :, 0]
+    protein = 4 * (64 / 255) ** 0.5
+    expected = [[-1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [protein, protein, 0], [1, 1, 0]]
+    torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float32))
+    assert got.shape[0] == count_planes("cell_contrast", "hpa_nfnet_pico")
+
+
+def test_a_cells_contrast_forgets_the_exposure_and_the_surroundings():
+    made = make_input("cell_contrast", "hpa_nfnet_pico", nn.Identity())
+    inside = torch.tensor([[[1, 1, 1, 0]]])
+    dim = grey_values([4, 16, 36, 0], [4, 16, 36, 0], [4, 16, 36, 0], [4, 16, 36, 0])
+    bright = grey_values(*[[16, 64, 144, 255]] * 4)
+    torch.testing.assert_close(made(dim, inside)[:, :4], made(bright, inside)[:, :4])
+    assert not made(dim, torch.zeros(1, 1, 4)).any()

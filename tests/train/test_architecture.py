@@ -77,7 +77,7 @@ def test_freezing_needs_weights():
 
 
 def test_what_the_encoder_is_given_is_written_down(rgb_file):
-    assert architecture_kwargs(make_config())["encoder_input"] == "stains"
+    assert architecture_kwargs(make_config())["encoder_input"] == "cell_contrast"
     assert architecture_kwargs(make_config(weights=rgb_file))["encoder_input"] == "photograph"
     chosen = make_config(weights=rgb_file, encoder_input="stains")
     assert architecture_kwargs(chosen)["encoder_input"] == "stains"

@@ -2,12 +2,19 @@ import numpy as np
 import pytest
 import torch
 
+from hpacells.core.label_noise import PRESENCE
 from hpacells.core.locations import N_LOCATIONS, NEGATIVE
 from hpacells.model.pooling import AttentionPooling
 from hpacells.train.batch import StepInput
 from hpacells.train.config import TrainConfig
 from hpacells.train.config_sections import LossConfig
-from hpacells.train.objective import Answers, step_loss, wants_teacher
+from hpacells.train.objective import (
+    Answers,
+    chance_of_labels,
+    logits_of_label,
+    step_loss,
+    wants_teacher,
+)
 from hpacells.train.teacher import PresencePrior, shift_to_mean
 
 LOG2 = float(np.log(2))
@@ -33,16 +40,19 @@ def draw_logits(n, seed=0):
 
 
 def judge(logits, step, *, progress=1.0, attention=None, prior=None, more=None, **settings):
+    more = dict(more or {})
+    chance = more.pop("chance", None)
     config = TrainConfig.model_validate(
         {"cell_loss_weight": 1.0, "cell_positive_weight": 1.0, **settings}
     )
     return step_loss(
-        answers_of(logits, **(more or {})),
+        answers_of(logits, **more),
         step,
         config,
         progress=progress,
         attention=attention,
         prior=prior,
+        chance=chance,
     )
 
 
@@ -130,12 +140,46 @@ def test_the_teacher_speaks_of_what_the_label_has():
     step = make_step([[2]], [3])
     teacher = draw_logits(3, seed=2)
     targets = torch.zeros_like(teacher)
-    targets[:, 2] = torch.sigmoid(teacher[:, 2])
+    targets[:, 2] = 0.5 + 0.5 * torch.sigmoid(teacher[:, 2])
     logits = draw_logits(3)
-    settings = {"image_loss_weight": 0.0, "cell_loss_weight": 0.0, "teacher": {"weight": 0.5}}
+    settings = {"image_loss_weight": 0.0, "cell_loss_weight": 2.0, "teacher": {"weight": 0.5}}
     loss = judge(logits, step, more={"teacher": teacher}, **settings)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
-    torch.testing.assert_close(loss.total, 0.5 * expected)
+    torch.testing.assert_close(loss.total, 2 * expected)
+
+
+def test_a_teacher_takes_the_place_of_noisy_positives():
+    step = make_step([[2]], [3])
+    answers = {"teacher": torch.full((3, N_LOCATIONS), 20.0)}  # sure of everything
+    settings = {"teacher": {"weight": 1.0}, "cell_positive_weight": 0.1}
+    got = judge(draw_logits(3), step, more=answers, **settings)
+    plain = judge(draw_logits(3), step, cell_positive_weight=1.0)
+    torch.testing.assert_close(got.cell, plain.cell)
+
+
+def test_the_noise_of_labels_is_that_of_bayes_rule():
+    labels = np.zeros((10, N_LOCATIONS), np.float32)
+    labels[:4, 2] = 1
+    chance = chance_of_labels(labels)
+    lacking = 0.4 * (1 - PRESENCE[2])
+    assert float(chance[2]) == pytest.approx(lacking / (lacking + 0.6))
+    assert float(chance.sum()) == pytest.approx(float(chance[2]))
+    logits = draw_logits(3)
+    q = torch.sigmoid(logits)
+    expected = q + (1 - q) * chance
+    torch.testing.assert_close(torch.sigmoid(logits_of_label(logits, chance)), expected)
+    assert float(chance_of_labels(np.ones((2, N_LOCATIONS), np.float32))[0]) < 1
+
+
+def test_a_cell_that_looks_empty_is_hardly_pulled_towards_its_label():
+    step = make_step([[2]], [2])
+    chance = chance_of_labels(np.eye(N_LOCATIONS, dtype=np.float32))
+    pulls = []
+    for known in (None, chance):
+        logits = torch.full((2, N_LOCATIONS), -6.0, requires_grad=True)
+        judge(logits, step, more={"chance": known}, image_loss_weight=0).total.backward()
+        pulls.append(float(-logits.grad[0, 2]))
+    assert 0 < pulls[1] < 0.2 * pulls[0]
 
 
 def test_the_teacher_begins_when_its_share_is_done():

@@ -8,8 +8,9 @@ than ``STRAY`` of the cells. Negative has no entry: it is what remains.
 """
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["CLUSTERING", "NEGATIVE_SHARE", "PRESENCE", "STRAY"]
+__all__ = ["CLUSTERING", "NEGATIVE_SHARE", "PRESENCE", "STRAY", "chance_of_label"]
 
 # class              0    1    2    3    4    5    6    7    8    9   10   11   12   13   14
 PRESENCE = np.array([.78, .74, .64, .45, .87, .39, .70, .49, .79, .75, .59, .07, .24, .70, .85,
@@ -26,3 +27,21 @@ half of what it would be if a cell lacked one location independently of the othe
 
 PRESENCE.flags.writeable = False
 CLUSTERING.flags.writeable = False
+
+
+def chance_of_label(frequency: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Give the probability that a cell which lacks a location is in an image labelled with it.
+
+    Parameters
+    ----------
+    frequency
+        ``(18,)`` share π of the images whose label has each location.
+
+    Returns
+    -------
+    ndarray
+        ``(18,)`` π (1 - p) / (1 - π p) with the presence p, by Bayes' rule; 1 where every image
+        has the location.
+    """
+    lacking = frequency * (1 - PRESENCE)
+    return np.asarray(lacking / np.maximum(lacking + 1 - frequency, 1e-12))

@@ -18,14 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CellStatus, FieldStatus
-from hpacells.core.channels import CHANNELS
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import InputError, OutputError
 from hpacells.core.fov import METADATA_COLUMNS
@@ -34,7 +31,7 @@ from hpacells.core.provenance import installed_versions
 from hpacells.core.storage import atomic_path, remove_leftovers, write_json
 from hpacells.crops.field_crops import FieldCrops, read_part, read_part_tables
 
-__all__ = ["STORE_FIELD_SCHEMA", "CropStore", "LoadedCrops", "finish_store", "prepare_store"]
+__all__ = ["STORE_FIELD_SCHEMA", "CropStore", "finish_store", "prepare_store"]
 
 STORE_FILE = "store.json"
 REQUEST_FILE = "request.json"
@@ -56,28 +53,6 @@ STORE_FIELD_SCHEMA = pa.schema(
 )
 """A field of a store. ``image_labels``: class ids joined with ``|``; null where no table names it,
 empty where the table gives none."""
-
-
-@dataclass(frozen=True)
-class LoadedCrops:
-    """A whole store in memory.
-
-    Parameters
-    ----------
-    crops
-        ``(N, C, S, S)`` uint8.
-    cell_masks
-        ``(N, S, S)`` uint8, 0 or 1.
-    field_of_cell
-        ``(N,)`` int32, ascending: position in ``fields``.
-    fields
-        Rows of ``fields.parquet`` that are done.
-    """
-
-    crops: npt.NDArray[np.uint8]
-    cell_masks: npt.NDArray[np.uint8]
-    field_of_cell: npt.NDArray[np.int32]
-    fields: pa.Table
 
 
 @dataclass(frozen=True)
@@ -137,22 +112,6 @@ class CropStore:
         for row in self.fields_table().to_pylist():
             if row["status"] == FieldStatus.DONE:
                 yield read_part(part_path(self.path, row["fov_id"]))
-
-    def load(self) -> LoadedCrops:
-        """Read all crops into memory: S · S · (C + 1) bytes per cell."""
-        table = self.fields_table()
-        done = table.filter(pc.equal(table["status"], FieldStatus.DONE.value))
-        sizes = done["n_crops"].to_numpy()
-        side, total = self.spec.crop_px, int(sizes.sum())
-        crops = np.empty((total, len(CHANNELS), side, side), np.uint8)
-        cell_masks = np.empty((total, side, side), np.uint8)
-        start = 0
-        for part in self.fields():
-            stop = start + len(part.crops)
-            crops[start:stop], cell_masks[start:stop] = part.crops, part.cell_masks
-            start = stop
-        owner = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-        return LoadedCrops(crops, cell_masks, owner, done)
 
 
 def part_path(folder: Path, fov_id: str) -> Path:

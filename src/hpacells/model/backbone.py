@@ -52,11 +52,12 @@ def build_backbone(
     name: str,
     *,
     crop_px: int | None = None,
+    n_planes: int = len(CHANNELS),
     drop_path: float = 0.0,
     weights: Path | None = None,
     **kwargs: Any,
 ) -> nn.Module:
-    """Build a backbone that takes four stains; SubCell's take theirs.
+    """Build a backbone that takes four stains, or planes made of them; SubCell's take theirs.
 
     Parameters
     ----------
@@ -64,6 +65,8 @@ def build_backbone(
         A key of ``OWN_BACKBONES`` or of ``model.subcell.SUBCELL_STAINS``, or a timm model.
     crop_px
         Side of the crops, for networks made for one size (ViT, Swin); None takes their own.
+    n_planes
+        ``C``, see ``model.encoder_input``; SubCell's have their own.
     drop_path
         Probability that the last residual branch is dropped in training; earlier ones less.
     weights
@@ -84,7 +87,7 @@ def build_backbone(
     ModelError
         When the weights cannot be read or are those of another network.
     """
-    build = _builder(name, crop_px)
+    build = _builder(name, crop_px, n_planes)
     try:
         backbone = build(weights=weights, drop_path=drop_path, **kwargs)
     except (TypeError, AssertionError) as error:
@@ -96,7 +99,7 @@ def build_backbone(
     return backbone
 
 
-def feature_size(backbone: nn.Module, crop_px: int, *, n_stains: int = len(CHANNELS)) -> int:
+def feature_size(backbone: nn.Module, crop_px: int, *, n_planes: int = len(CHANNELS)) -> int:
     """Ask a backbone how many features it gives, by running it on an empty crop.
 
     Raises
@@ -108,7 +111,7 @@ def feature_size(backbone: nn.Module, crop_px: int, *, n_stains: int = len(CHANN
     backbone.eval()
     try:
         with torch.no_grad():
-            features = backbone(torch.zeros(1, n_stains, crop_px, crop_px))
+            features = backbone(torch.zeros(1, n_planes, crop_px, crop_px))
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"crop_px: {type(backbone).__name__} cannot take crops of {crop_px} px ({error}). "
@@ -118,13 +121,13 @@ def feature_size(backbone: nn.Module, crop_px: int, *, n_stains: int = len(CHANN
     return int(features.shape[1])
 
 
-def _builder(name: str, crop_px: int | None) -> Callable[..., nn.Module]:
+def _builder(name: str, crop_px: int | None, n_planes: int) -> Callable[..., nn.Module]:
     if name in OWN_BACKBONES:
-        return partial(_own, name)
+        return partial(_own, name, n_planes)
     if name in SUBCELL_STAINS:
         return partial(_subcell, name, crop_px)
     if is_model(name):
-        return partial(_timm, name, crop_px)
+        return partial(_timm, name, crop_px, n_planes)
     known = ", ".join(sorted((*OWN_BACKBONES, *SUBCELL_STAINS)))
     raise ConfigError(
         f"backbone: expected {known} or the name of a timm model, got {name!r}. "
@@ -132,9 +135,11 @@ def _builder(name: str, crop_px: int | None) -> Callable[..., nn.Module]:
     )
 
 
-def _own(name: str, *, weights: Path | None, drop_path: float, **kwargs: Any) -> nn.Module:
+def _own(
+    name: str, n_planes: int, *, weights: Path | None, drop_path: float, **kwargs: Any
+) -> nn.Module:
     chosen = {"global_pool": "catavgmax", **kwargs}
-    shared = {"num_classes": 0, "in_chans": len(CHANNELS), "drop_path_rate": drop_path}
+    shared = {"num_classes": 0, "in_chans": n_planes, "drop_path_rate": drop_path}
     backbone: nn.Module = NormFreeNet(OWN_BACKBONES[name], **shared, **chosen)
     if weights is not None:
         state = read_weights(weights)  # of a whole classifier: a model folder's
@@ -156,10 +161,16 @@ def _subcell(
 
 
 def _timm(
-    name: str, crop_px: int | None, *, weights: Path | None, drop_path: float, **kwargs: Any
+    name: str,
+    crop_px: int | None,
+    n_planes: int,
+    *,
+    weights: Path | None,
+    drop_path: float,
+    **kwargs: Any,
 ) -> nn.Module:
     published = get_pretrained_cfg(name)
-    shared: dict[str, Any] = {"num_classes": 0, "in_chans": len(CHANNELS)}
+    shared: dict[str, Any] = {"num_classes": 0, "in_chans": n_planes}
     if crop_px is not None and published is not None and published.fixed_input_size:
         shared["img_size"] = crop_px
     if weights is None:

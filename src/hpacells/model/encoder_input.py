@@ -15,11 +15,21 @@ from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.errors import ConfigError
 from hpacells.model.subcell import SUBCELL_STAINS
 
-__all__ = ["NORMALISATION", "STEM_PLANES", "EncoderInput", "default_input", "make_input"]
+__all__ = [
+    "NORMALISATION",
+    "STEM_PLANES",
+    "EncoderInput",
+    "count_planes",
+    "default_input",
+    "make_input",
+]
 
-EncoderInput = Literal["stains", "photograph", "cell_min_max"]
-"""``stains``: 0 to 4, for networks trained from scratch. ``photograph``: as ImageNet's pictures,
-for weights made of RGB ones. ``cell_min_max``: one minimum and maximum over the cell's stains."""
+EncoderInput = Literal["cell_contrast", "stains", "photograph", "cell_min_max"]
+"""``cell_contrast``: each stain by its mean and spread within the cell, beside the protein's own
+grey values and the cell's mask: for networks trained from scratch, which have no normaliser of
+their own; exposure and staining strength fall out, and they learn in half the steps
+(docs/learning.md). ``stains``: 0 to 4. ``photograph``: as ImageNet's pictures, for weights made of
+RGB ones. ``cell_min_max``: one minimum and maximum over the cell's stains."""
 
 STEM_PLANES = (0, 1, 2, 0)
 """Plane of RGB whose stem weights each stain takes, in the order of ``CHANNELS``: red, green and
@@ -30,6 +40,7 @@ NORMALISATION = "4 * sqrt(grey / 255); outside the cell 0 where outside is 'zero
 """What ``stains`` does, in words, for ``model.json``."""
 
 _GAIN = 4.0
+_LEAST_SPREAD = 0.1  # of 0 to 4: a stain that shows nothing is not blown up to noise
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -47,7 +58,14 @@ def default_input(backbone: str, *, pretrained: bool, own: bool) -> EncoderInput
     """
     if backbone in SUBCELL_STAINS:
         return "cell_min_max"
-    return "photograph" if pretrained and not own else "stains"
+    return "photograph" if pretrained and not own else "cell_contrast"
+
+
+def count_planes(kind: EncoderInput, backbone: str) -> int:
+    """Count the planes that an encoder is given."""
+    if kind == "cell_min_max":
+        return len(SUBCELL_STAINS.get(backbone, CHANNELS))
+    return len(CHANNELS) + 2 if kind == "cell_contrast" else len(CHANNELS)
 
 
 def make_input(kind: EncoderInput, name: str, backbone: nn.Module) -> "_Input":
@@ -66,7 +84,7 @@ def make_input(kind: EncoderInput, name: str, backbone: nn.Module) -> "_Input":
     -------
     Module
         ``(crops (N, C, S, S) 0-255, cell_mask (N, S, S) or None)`` → the encoder's input; its
-        attribute ``words`` says what it does, ``n_stains`` how many stains it leaves.
+        attribute ``words`` says what it does.
 
     Raises
     ------
@@ -75,10 +93,12 @@ def make_input(kind: EncoderInput, name: str, backbone: nn.Module) -> "_Input":
     """
     stains = SUBCELL_STAINS.get(name)
     if (kind == "cell_min_max") != (stains is not None):
-        expected = "stains or photograph" if stains is None else "cell_min_max"
+        expected = "cell_contrast, stains or photograph" if stains is None else "cell_min_max"
         raise ConfigError(f"encoder_input: expected {expected} for {name}, got {kind}.")
     if stains is not None:
         return _CellMinMax(stains)
+    if kind == "cell_contrast":
+        return _CellContrast()
     if kind == "stains":
         return _Stains()
     picture: dict[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
@@ -87,7 +107,29 @@ def make_input(kind: EncoderInput, name: str, backbone: nn.Module) -> "_Input":
 
 class _Input(nn.Module):
     words: str
-    n_stains = len(CHANNELS)
+
+
+class _CellContrast(_Input):
+    words = (
+        "s = 4 * sqrt(grey / 255); planes: (s - mean) / max(standard deviation, 0.1) of each stain "
+        "within the cell, 0 outside; s of the protein; the cell's mask (all ones where outside is "
+        "'keep')"
+    )
+
+    def forward(self, crops: Tensor, cell_mask: Tensor | None) -> Tensor:
+        """Compute ``(N, C + 2, S, S)`` float32."""
+        pixels = torch.sqrt(crops.float() / 255.0) * _GAIN
+        if cell_mask is None:
+            mask = torch.ones_like(pixels[:, :1])
+        else:
+            mask = cell_mask.float().unsqueeze(1)
+        area = mask.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
+        mean = (pixels * mask).sum(dim=(2, 3), keepdim=True) / area
+        apart = (pixels - mean) * mask
+        spread = (apart.square().sum(dim=(2, 3), keepdim=True) / area).sqrt()
+        protein = Channel.PROTEIN.position
+        planes = [apart / spread.clamp_min(_LEAST_SPREAD), (pixels * mask)[:, protein, None], mask]
+        return torch.cat(planes, dim=1)
 
 
 class _Stains(_Input):
@@ -123,7 +165,6 @@ class _Photograph(_Input):
 class _CellMinMax(_Input):
     def __init__(self, stains: Sequence[Channel]) -> None:
         super().__init__()
-        self.n_stains = len(stains)
         self._order = [CHANNELS.index(stain) for stain in stains]
         self.words = (
             f"stains {', '.join(stains)}; outside the cell 0 where outside is 'zero'; "

@@ -14,9 +14,11 @@ from hpacells.model.backbone import OWN_BACKBONES, build_backbone, feature_size
 from hpacells.model.encoder_input import (
     NORMALISATION,
     EncoderInput,
+    count_planes,
     default_input,
     make_input,
 )
+from hpacells.model.subcell import SUBCELL_STAINS
 
 __all__ = ["NORMALISATION", "CellClassifier", "encoder_input_of"]
 
@@ -35,8 +37,8 @@ class CellClassifier(nn.Module):
     outside
         ``zero``: pixels outside the cell are set to 0; ``keep``: they stay.
     encoder_input
-        What the backbone is given, see ``model.encoder_input``; None: what a backbone without
-        pretrained weights needs.
+        What the backbone is given, see ``model.encoder_input``; None: ``stains``, that of models
+        which don't say.
     drop_path, dropout
         Probabilities in [0, 1), in training only: of dropping a residual branch, a feature.
     **backbone_kwargs
@@ -60,13 +62,13 @@ class CellClassifier(nn.Module):
         self.crop_px = crop_px
         self.frozen = False
         self.embedding_size = embedding_size
+        kind = encoder_input or ("cell_min_max" if backbone in SUBCELL_STAINS else "stains")
+        planes = count_planes(kind, backbone)
         self.backbone = build_backbone(
-            backbone, crop_px=crop_px, drop_path=drop_path, **backbone_kwargs
+            backbone, crop_px=crop_px, n_planes=planes, drop_path=drop_path, **backbone_kwargs
         )
-        self.input = make_input(
-            encoder_input or encoder_input_of(backbone), backbone, self.backbone
-        )
-        size = feature_size(self.backbone, crop_px, n_stains=self.input.n_stains)
+        self.input = make_input(kind, backbone, self.backbone)
+        size = feature_size(self.backbone, crop_px, n_planes=planes)
         self.embed = nn.Linear(size, embedding_size)
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(embedding_size, N_LOCATIONS)

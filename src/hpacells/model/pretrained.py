@@ -94,7 +94,7 @@ def mismatch(path: Path, name: str, error: Exception) -> ModelError:
     told = [_shorten(line) for line in listed] + shapes[:_SHOWN]
     return ModelError(
         f"{path}: a checkpoint of another architecture: it does not fit {name}. "
-        f"{' '.join(told)} Take the file of this backbone, or name its backbone."
+        f"{' '.join(told)} Take the file of this backbone, or name its backbone and encoder_input."
     )
 
 

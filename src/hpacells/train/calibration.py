@@ -15,6 +15,9 @@ Scale and bias are those under which the labels of the images are likeliest: a l
 with a known rate of positives by chance, the positive-unlabelled case of Elkan and Noto (2008,
 doi:10.1145/1401890.1401920). Every field counts once, since its cells share their label.
 
+``train.soft_labels`` inverts the same mixture with the image's label known, by a ratio of densities
+and a share per image; here the label is what is asked of a new image, so it has to be left out.
+
 What it does not know: a presence other than the published one shifts the probabilities of its
 location; what strays into images without the location (below 3 % of cells) counts as absent.
 """
@@ -26,7 +29,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit, xlogy
 
-from hpacells.core.label_noise import NEGATIVE_SHARE, PRESENCE
+from hpacells.core.label_noise import NEGATIVE_SHARE, PRESENCE, chance_of_label
 from hpacells.core.locations import N_LOCATIONS, NEGATIVE
 from hpacells.runtime.model_folder import Calibration, Postprocessing
 from hpacells.runtime.postprocess import calibrated_logits
@@ -182,14 +185,13 @@ def _read_labels(
     used, counts = np.unique(cell_field, return_counts=True)
     share = targets[used, :NEGATIVE].astype(np.float64).mean(axis=0)
     expected = share if frequency is None else frequency[:NEGATIVE]
-    lacking = share * (1 - PRESENCE)
     odds = [logit(np.clip(each, 1e-6, 1 - 1e-6) * PRESENCE) for each in (share, expected)]
     return _Labels(
         n_fields=len(used),
         on_cells=targets[cell_field].astype(np.float64),
         weights=(1 / counts)[np.searchsorted(used, cell_field)],
         share=share,
-        chance=lacking / np.maximum(lacking + 1 - share, _LEAST),
+        chance=chance_of_label(share),
         shift=odds[0] - odds[1],
     )
 

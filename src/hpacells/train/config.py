@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ConfigError
 from hpacells.runtime.model_folder import LSE_SHARPNESS, TOP_SHARE, Postprocessing
 from hpacells.train.config_sections import (
     AugmentConfig,
+    ConfigSection,
     ConsistencyConfig,
     FittingConfig,
     LossConfig,
@@ -24,11 +25,7 @@ from hpacells.train.config_sections import (
 __all__ = ["AugmentConfig", "TrainConfig", "read_train_config"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class TrainConfig(_Frozen):
+class TrainConfig(ConfigSection):
     """How a classifier is trained."""
 
     name: str = Field(default="nfnet", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -42,14 +39,14 @@ class TrainConfig(_Frozen):
 
     backbone: str = "hpa_nfnet_nano"
     """One of ours (``model.backbone``), ``subcell…`` or the name of a timm model."""
-    backbone_kwargs: dict[str, Any] = {}
+    backbone_kwargs: dict[str, Any] = Field(default={})
     """Passed on to the backbone's constructor."""
     weights: Path | None = None
     """Local file the backbone starts from (safetensors, or .pth with nothing but tensors); null:
     from random weights."""
     freeze: bool = False
     """Leave the backbone as its weights are and train only the head on it."""
-    encoder_input: Literal["stains", "photograph", "cell_min_max"] | None = None
+    encoder_input: Literal["cell_contrast", "stains", "photograph", "cell_min_max"] | None = None
     """What the backbone is given (``model.encoder_input``); null: what its weights were made for.
     """
     embedding_size: int = Field(default=128, ge=8, le=4096)
@@ -103,6 +100,10 @@ class TrainConfig(_Frozen):
     cell_positive_weight: float = Field(default=0.5, ge=0)
     """Weight, in that loss, of the classes that the label has: some cells lack them. Not with
     targets of single cells, and not in ``soft_ap``."""
+    label_noise: Literal["ignored", "modelled"] = "ignored"
+    """``modelled``: while cells have only their image's label, the cell loss asks for the
+    probability of that label, given the cell and the measured presence of each location
+    (``train.objective.logits_of_label``); a cell that lacks it is hardly pulled towards it."""
     negative_target: Literal["image", "none"] = "image"
     """``none`` leaves Negative out of every loss: it is derived from the others."""
     soften: SoftenConfig = SoftenConfig()

@@ -20,7 +20,7 @@ __all__ = [
 
 
 class ConfigSection(BaseModel):
-    """A section of a recipe: it never changes, and refuses keys that it does not know."""
+    """A recipe, or a section of one: it never changes, and refuses keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -176,8 +176,9 @@ class LossConfig(ConfigSection):
 class TeacherConfig(ConfigSection):
     """The averaged network's answers as targets of cells; see ``train.objective``."""
 
-    weight: float = Field(default=0.0, ge=0)
-    """Weight of the cell loss towards the teacher's probabilities; 0 turns it off."""
+    weight: float = Field(default=0.0, ge=0, le=1)
+    """Share of a cell's target, for the locations of its image's label, that is the teacher's
+    probability; the rest is the label. 0 turns it off."""
     start_share: float = Field(default=0.3, ge=0, lt=1)
     """Share of the steps before it begins: a teacher must have learned something."""
     prior: bool = False

@@ -35,7 +35,13 @@ from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpo
 from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData
 from hpacells.train.devices import compile_network, open_fabric
-from hpacells.train.objective import Answers, BagLoss, step_loss, wants_teacher
+from hpacells.train.objective import (
+    Answers,
+    BagLoss,
+    chance_of_labels,
+    step_loss,
+    wants_teacher,
+)
 from hpacells.train.optimizer import build_optimizer, clip_gradients, learning_rate_at
 from hpacells.train.records import Row
 from hpacells.train.teacher import PresencePrior
@@ -156,6 +162,9 @@ class _Loop:
         device = self.fabric.device
         self.attention: AttentionPooling | None = None
         self.prior = PresencePrior().to(device) if config.teacher.prior else None
+        self.chance: Tensor | None = None
+        if config.label_noise == "modelled":
+            self.chance = chance_of_labels(data.targets[self.train_fields]).to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = build_network(config)
@@ -264,6 +273,7 @@ class _Loop:
             progress=share,
             attention=self.attention,
             prior=self.prior,
+            chance=self.chance,
         )
 
     def _gather(self, parts: list[Tensor]) -> Tensor:
@@ -271,9 +281,9 @@ class _Loop:
         mine = torch.cat([part.detach() for part in parts])
         if self.fabric.world_size == 1:
             return mine
-        whole = mine.new_empty((self.fabric.world_size * len(mine), mine.shape[1]))
-        torch.distributed.all_gather_into_tensor(whole, mine)
-        return whole
+        whole = [torch.empty_like(mine) for _ in range(self.fabric.world_size)]
+        torch.distributed.all_gather(whole, mine)
+        return torch.cat(whole)
 
     def _answer(self, step: StepInput, part: int) -> Tensor:
         """Give logits and embedding of a part's cells, and their logits in the field where wanted.

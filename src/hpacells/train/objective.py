@@ -3,9 +3,10 @@
 Labels are asymmetric (HPA): a class that is absent from the image is absent from nearly every
 cell, a class that is present may be absent from many cells. So the image loss judges the pooled
 bag; the cell loss gives every cell its image's label (or a target of its own) with a small weight,
-and a smaller one still for the classes that are present. What tells present from absent cells
-apart touches present classes only, absent ones stay 0: large-loss positives are softened, and a
-teacher, the averaged network, says which cells show what is on the label.
+and a smaller one still for the classes that are present, or asks how likely the label is. What
+tells present from absent cells apart touches present classes only, absent ones stay 0: large-loss
+positives are softened, and a teacher, the averaged network, says which cells show what is on the
+label.
 
 All of it is a function of the whole step's answers, however many devices and parts they were
 computed in (``train.loop``), so none of it depends on their number.
@@ -13,9 +14,12 @@ computed in (``train.loop``), so none of it depends on their number.
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hpacells.core.label_noise import chance_of_label
 from hpacells.core.locations import NEGATIVE
 from hpacells.model.losses import (
     asymmetric_loss,
@@ -29,7 +33,16 @@ from hpacells.train.config import TrainConfig
 from hpacells.train.config_sections import LossConfig
 from hpacells.train.teacher import PresencePrior
 
-__all__ = ["Answers", "BagLoss", "step_loss", "wants_teacher"]
+__all__ = [
+    "Answers",
+    "BagLoss",
+    "chance_of_labels",
+    "logits_of_label",
+    "step_loss",
+    "wants_teacher",
+]
+
+_MOST_CHANCE = 0.999  # where every image has a location, its label says nothing of a cell
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,7 @@ def step_loss(
     progress: float,
     attention: AttentionPooling | None = None,
     prior: PresencePrior | None = None,
+    chance: Tensor | None = None,
 ) -> BagLoss:
     """Compute the loss of one step.
 
@@ -103,6 +117,9 @@ def step_loss(
         Pools the bags where the recipe says ``attention``.
     prior
         Shifts the teacher's answers and learns from them, where the recipe says so.
+    chance
+        ``(K,)`` probability that an image has a location on its label which the cell lacks
+        (``core.label_noise.chance_of_label``), where the recipe models the labels' noise.
 
     Returns
     -------
@@ -120,20 +137,61 @@ def step_loss(
     label = step.image_targets.repeat_interleave(step.present.sum(dim=1), dim=0)  # (cells, K)
     teacher = _teacher_answer(answers, label, prior)
     targets, weights = _cell_targets(answers, step, label, config)
-    known = targets[:, 0] >= 0
-    if config.soften.share > 0 and progress >= config.soften.start_share:
-        targets = _soften(answers.logits.detach(), targets, teacher, share=config.soften.share)
-    logits = answers.logits[:, used]
-    cell = _compare(logits[known], targets[known][:, used], config.loss, weights[known][:, used])
-    total = config.image_loss_weight * image + config.cell_loss_weight * cell
     if teacher is not None:
-        taught = torch.where(label > 0.5, teacher, 0.0)
-        loss = _compare(logits, taught[:, used], config.loss)
-        total = total + config.teacher.weight * loss
+        share = config.teacher.weight
+        taught = (1 - share) * targets + share * teacher
+        targets = torch.where((label > 0.5) & (targets >= 0), taught, targets)
+        weights = weights + share * (1 - weights)  # no longer noisy labels
+    known = targets[:, 0] >= 0
+    judged = answers.logits
+    if chance is not None and step.cell_targets is None and teacher is None:
+        judged = logits_of_label(judged, chance)
+    if config.soften.share > 0 and progress >= config.soften.start_share:
+        targets = _soften(judged.detach(), targets, teacher, share=config.soften.share)
+    judged = judged[:, used]
+    cell = _compare(judged[known], targets[known][:, used], config.loss, weights[known][:, used])
+    total = config.image_loss_weight * image + config.cell_loss_weight * cell
     if answers.in_field is not None:
-        gap = logits.sigmoid() - answers.in_field[:, used].sigmoid()
+        gap = (answers.logits.sigmoid() - answers.in_field.sigmoid())[:, used]
         total = total + config.consistency.weight * gap.square().mean()
     return BagLoss(total, image.detach(), cell.detach())
+
+
+def chance_of_labels(targets: npt.NDArray[np.float32]) -> Tensor:
+    """Give each location's chance to be on the label of a cell that lacks it.
+
+    Parameters
+    ----------
+    targets
+        ``(F, K)`` image labels, 0 or 1.
+
+    Returns
+    -------
+    Tensor
+        ``(K,)`` by the measured presence, below 1; 0 for Negative, which is no location.
+    """
+    chance = torch.zeros(targets.shape[1])
+    found = chance_of_label(targets[:, :NEGATIVE].mean(axis=0))
+    chance[:NEGATIVE] = torch.from_numpy(found).clamp_max(_MOST_CHANCE)
+    return chance
+
+
+def logits_of_label(logits: Tensor, chance: Tensor) -> Tensor:
+    """Turn "the cell shows it" into "the label of the cell's image has it".
+
+    With q the probability that the cell shows a location and c that of finding the location on the
+    label of a cell that lacks it, the label has it with q + (1 - q) c; its logit is
+    log(exp(logit) + c) - log(1 - c). So a cell that looks empty is hardly pulled towards a label
+    which its neighbours account for: the positive side of the labels is noisy, the negative is not.
+
+    Parameters
+    ----------
+    logits
+        ``(cells, K)``.
+    chance
+        ``(K,)`` c, 0 to below 1; 0 leaves the logits as they are.
+    """
+    return torch.logaddexp(logits, chance.log()) - torch.log1p(-chance)
 
 
 def in_bags(values: Tensor, step: StepInput) -> Tensor:
