@@ -10,6 +10,8 @@ Part 2. The claim that networks without normalisation bear larger batches and st
 the learning rate raised by the root of the batch, for an NFNet with and without adaptive gradient
 clipping and a network with batch normalisation.
 
+Beside them: the smallest NFNet given grey values (``stains``) instead of each cell's contrast.
+
 Prediction written down before the first measurement: at this size the families differ by less than
 their intervals; batch 512 costs all of them as much, the batch-norm network no more than the NFNet.
 
@@ -122,6 +124,8 @@ def _jobs(
     for name, cost in sorted(costs.items(), key=lambda item: -item[1]):
         epochs = max(1, round(options.budget_s / cost / per_epoch))
         jobs[f"cost_{name}"] = _recipe(backbone=name, epochs=epochs)
+    pico = jobs["cost_hpa_nfnet_pico"].model_dump() | {"encoder_input": "stains"}
+    jobs["input_stains"] = TrainConfig.model_validate(pico)
     epochs = max(1, round(options.cells_seen / per_epoch))
     for name, recipe in STUDY.items():
         for bags in (4, 64):
@@ -149,6 +153,8 @@ def _report(
         if kind == "cost":
             seen = f"{NETWORKS[rest]}, {1 / costs[rest]:.0f} cells/s, {run.steps} steps"
             what = f"{rest} ({seen}), {options.budget_s:.0f} s of one core"
+        elif kind == "input":
+            what = f"hpa_nfnet_pico given {rest} instead of cell_contrast, {run.steps} steps"
         else:
             what = f"{rest.replace('_', ' ')}, {options.cells_seen} cells seen"
         rows.append(

@@ -25,7 +25,7 @@ def main() -> None:
     """Simulate, delete the truth, train, install."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "shipped")
-    parser.add_argument("--fields", type=int, default=1800)
+    parser.add_argument("--fields", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1000, help="below 900,000")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)

@@ -27,8 +27,8 @@ __all__ = [
 EncoderInput = Literal["cell_contrast", "stains", "photograph", "cell_min_max"]
 """``cell_contrast``: each stain by its mean and spread within the cell, beside the protein's own
 grey values and the cell's mask: for networks trained from scratch, which have no normaliser of
-their own; exposure and staining strength fall out, and they learn in half the steps
-(docs/learning.md). ``stains``: 0 to 4. ``photograph``: as ImageNet's pictures, for weights made of
+their own; exposure and staining strength fall out, and they learn faster (bench/networks.py).
+``stains``: 0 to 4. ``photograph``: as ImageNet's pictures, for weights made of
 RGB ones. ``cell_min_max``: one minimum and maximum over the cell's stains."""
 
 STEM_PLANES = (0, 1, 2, 0)
