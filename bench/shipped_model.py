@@ -13,6 +13,7 @@ import argparse
 import csv
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ from hpacells.runtime.session import open_session
 from hpacells.segment.measure import measure_cells
 
 ROOT = Path(__file__).parents[1]
-ASKED_MAP = 0.60
+ASKED_MAP, ASKED_LINE = 0.75, 0.60
 
 
 def main() -> None:
@@ -111,12 +112,14 @@ def _score(data: Path, submission: Path) -> dict[str, object]:
     matches = match_submission(data / "truth.csv", submission)
     table = score_matches(matches)
     with (data / "train.csv").open(encoding="utf-8") as file:
-        sample_of = {row["ID"]: row["antibody"] for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    sample_of = {row["ID"]: row["antibody"] for row in rows}
     replicates = bootstrap_ap(matches, np.random.default_rng(0))
     return {
         "map": table.find("map").value,
         "by_field": bootstrap_map(matches, np.random.default_rng(0)),
         "by_sample": bootstrap_map(matches, np.random.default_rng(0), group_of=sample_of),
+        "lines": _score_lines(data / "truth.csv", submission, rows),
         "classes": {
             location.key: {
                 "ap": table.find("ap", location.key).value,
@@ -126,6 +129,28 @@ def _score(data: Path, submission: Path) -> dict[str, object]:
             for location in LOCATIONS
         },
     }
+
+
+def _score_lines(
+    truth: Path, submission: Path, rows: list[dict[str, str]]
+) -> dict[str, float | None]:
+    """Score each cell line by itself; locations without truth there are left out."""
+    scores: dict[str, float | None] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [Path(folder) / "truth.csv", Path(folder) / "submission.csv"]
+        for line in sorted({row["cell_line"] for row in rows}):
+            chosen = {row["ID"] for row in rows if row["cell_line"] == line}
+            for source, part in zip((truth, submission), parts, strict=True):
+                _keep_fields(source, part, chosen)
+            scores[line] = score_matches(match_submission(*parts)).find("map").value
+    return scores
+
+
+def _keep_fields(source: Path, part: Path, chosen: set[str]) -> None:
+    with source.open(encoding="utf-8", newline="") as file:
+        lines = file.readlines()
+    kept = [line for line in lines[1:] if line.split(",", 1)[0] in chosen]
+    part.write_text("".join([lines[0], *kept]), encoding="utf-8")
 
 
 def _report(results: dict[str, dict[str, object]], options: argparse.Namespace) -> None:
@@ -142,6 +167,18 @@ def _report(results: dict[str, dict[str, object]], options: argparse.Namespace) 
                 "met": score["map"] >= ASKED_MAP if judged else None,
             }
         )
+        if judged:
+            line, worst = min(
+                ((k, v) for k, v in score["lines"].items() if v is not None), key=lambda kv: kv[1]
+            )
+            rows.append(
+                {
+                    "what": "strict mAP, found masks, worst cell line",
+                    "asked": f">= {ASKED_LINE:.2f}",
+                    "measured": f"{worst:.3f} ({line})",
+                    "met": worst >= ASKED_LINE,
+                }
+            )
     result = {"rows": rows, "fields": options.fields, "seed": options.seed, "scores": results}
     write_json(ROOT / "bench" / "results" / "shipped_model.json", result)
     for row in rows:
