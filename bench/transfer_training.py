@@ -143,7 +143,13 @@ def train_network(
 
 def _new_network() -> CellClassifier:
     torch.manual_seed(SEED)
-    return CellClassifier("hpa_nfnet_nano", crop_px=SPEC.crop_px, drop_path=0.05, dropout=0.1)
+    return CellClassifier(
+        "hpa_nfnet_pico",
+        crop_px=SPEC.crop_px,
+        encoder_input="cell_contrast",
+        drop_path=0.05,
+        dropout=0.1,
+    )
 
 
 class _Loop:
