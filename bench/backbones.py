@@ -25,7 +25,7 @@ import torch
 
 from hpacells.core.storage import atomic_path, write_json
 from hpacells.model.backbone import build_backbone
-from hpacells.model.encoder_input import make_input
+from hpacells.model.encoder_input import count_planes, make_input
 from hpacells.model.network import encoder_input_of
 
 ROOT = Path(__file__).parents[1]
@@ -121,9 +121,11 @@ def measure(name: str, repeats: int) -> dict:
 
 
 def forward(name: str, crops: torch.Tensor) -> Callable[[], None]:
-    backbone = build_backbone(name, crop_px=CROP_PX).eval()
+    kind = encoder_input_of(name)
+    planes = count_planes(kind, name)
+    backbone = build_backbone(name, crop_px=CROP_PX, n_planes=planes).eval()
     backbone.to(memory_format=torch.channels_last)
-    ready = make_input(encoder_input_of(name), name, backbone)(crops, None)
+    ready = make_input(kind, name, backbone)(crops, None)
     ready = ready.contiguous(memory_format=torch.channels_last)
 
     def compute() -> None:
@@ -134,8 +136,9 @@ def forward(name: str, crops: torch.Tensor) -> Callable[[], None]:
 
 
 def count_parameters(name: str) -> float:
+    planes = count_planes(encoder_input_of(name), name)
     with torch.device("meta"):
-        backbone = build_backbone(name, crop_px=CROP_PX)
+        backbone = build_backbone(name, crop_px=CROP_PX, n_planes=planes)
     return round(sum(p.numel() for p in backbone.parameters()) / 1e6, 2)
 
 

@@ -2,8 +2,9 @@
 
 Each ``bench/<name>.py`` writes ``bench/results/<name>.json``: a list of rows with ``what``,
 ``asked``, ``measured``, and ``met`` (true, false or null where nothing was asked).
-``transfer`` trains a network, which takes hours the first time; name benchmarks to run only those:
-``python bench/run_all.py metric_speed memory``.
+``transfer`` trains a network, which takes hours the first time. ``weak_labels`` and ``networks``
+train dozens: they run only when they are named, and their kept results stay. Name benchmarks to run
+only those: ``python bench/run_all.py metric_speed memory``.
 """
 
 import json
@@ -24,12 +25,19 @@ NOT_BENCHES = {
     "weak_data",
     "weak_runs",
 }
+LONG = {"networks", "weak_labels"}
 
 
 def main() -> int:
     """Run each benchmark in a process of its own; 1 when one of them fails to run."""
     names = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in NOT_BENCHES)
-    wanted = [name for name in names if not sys.argv[1:] or name in sys.argv[1:]]
+    if unknown := sorted(set(sys.argv[1:]) - set(names)):
+        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
+    wanted = [name for name in names if name in (sys.argv[1:] or set(names) - LONG)]
+    if not sys.argv[1:]:
+        print(
+            f"skipped, for they take many hours; name them to run them: {', '.join(sorted(LONG))}"
+        )
     failed = []
     for name in wanted:
         print(f"== {name}", flush=True)

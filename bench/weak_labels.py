@@ -10,7 +10,8 @@ full is 0.70-0.95 and naive at most 0.9 of it.
 Three noise regimes, none of them told to the training: the measured label noise, half the presence
 (other fields, simulated so), and a tenth of the images labelled as another image.
 
-``--ablate`` leaves parts of the recipe out, one at a time, in the first regime. Trainings are kept
+``--ablate`` changes one part of the recipe at a time, in the first regime; a change that changes
+nothing is refused before anything is trained. Trainings are kept
 in the work folder, and continued; ``--part 1/2`` and ``--part 2/2`` share them between two
 processes, and a last call without ``--part`` writes the result.
 
@@ -18,6 +19,7 @@ Prediction written down before the first measurement: full 0.70, naive 0.60, wea
 """
 
 import argparse
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,22 +46,27 @@ TOLD = {
     "wrong": "10 % of the images labelled as another",
 }
 ONE_LABEL_A_CELL = {
-    "rounds": {"n": 0}, "teacher": {"weight": 0}, "soften": {"share": 0}, "image_loss_weight": 0,
-    "cell_loss_weight": 1, "cell_positive_weight": 1,
+    "rounds": {"n": 0}, "teacher": {"weight": 0}, "soften": {"share": 0}, "label_noise": "ignored",
+    "image_loss_weight": 0, "cell_loss_weight": 1, "cell_positive_weight": 1,
 }  # fmt: skip
 STILL = {
     "dihedral": False, "warp_share": 0, "intensity": 0, "noise": 0, "blur": 0, "gamma": 0,
-    "black_level": 0, "background": 0, "grain": 0, "jpeg": 0, "mask_px": 0,
+    "black_level": 0, "background": 0, "grain": 0, "jpeg": 0, "mask_px": 0, "missing_er": 0,
+    "missing_microtubules": 0,
 }  # fmt: skip
-WITHOUT: dict[str, dict[str, Any]] = {
-    "pooling (no image loss)": {"image_loss_weight": 0},
-    "cell loss": {"cell_loss_weight": 0, "rounds": {"n": 0}, "teacher": {"weight": 0}},
-    "asymmetric treatment": {"cell_positive_weight": 1, "soften": {"share": 0}},
-    "rounds of soft labels": {"rounds": {"n": 0}},
-    "averaged weights (EMA)": {"ema_decay": 0},
-    "augmentation": {"augment": STILL},
-    "Negative rule": {"negative_target": "image"},
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "without pooling (no image loss)": {"image_loss_weight": 0},
+    "without cell loss (image loss alone)": {"cell_loss_weight": 0, "teacher": {"weight": 0}},
+    "without asymmetric treatment (teacher off: every cell its image's label)": {
+        "teacher": {"weight": 0}
+    },
+    "without the measured presence (teacher without prior)": {"teacher": {"prior": False}},
+    "without averaged weights (the teacher is then the network itself)": {"ema_decay": 0},
+    "without augmentation": {"augment": STILL},
+    "without Negative rule": {"negative_target": "image"},
+    "with rounds of soft labels": {"rounds": {"n": 1, "folds": 3}},
 }
+"""Name of a row to what it changes; of a section, the named keys only."""
 ASKED_GAP, ASKED_SHARE, FULL_IS, NAIVE_AT_MOST = 0.70, 0.95, (0.70, 0.95), 0.9
 
 
@@ -82,9 +89,10 @@ def main() -> None:
     """Train what is missing of this process's part; write the result when all is there."""
     options = _options()
     torch.set_num_threads(1)
+    jobs = _jobs(options)
+    check_ablations(jobs, options)
     test = middle(cells_of("test", options.work), CROP_PX)
     part, parts = (int(number) for number in options.part.split("/"))
-    jobs = _jobs(options)
     runs: dict[Job, Run] = {}
     for regime in REGIMES:
         mine = [job for job in jobs[part - 1 :: parts] if job.regime == regime]
@@ -104,7 +112,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fields", type=int, default=1000, help="to learn from: %(default)s")
     parser.add_argument("--epochs", type=int, default=24, help="of every training: %(default)s")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind: %(default)s")
-    parser.add_argument("--ablate", action="store_true", help="also leave out one part at a time")
+    parser.add_argument("--ablate", action="store_true", help="also change one part at a time")
     parser.add_argument("--backbone", default="hpa_nfnet_pico")
     parser.add_argument("--part", default="1/1", help="i/n of the trainings")
     return parser.parse_args()
@@ -118,8 +126,17 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
         for method in ("full", "naive", "weak")
     ]
     if options.ablate:
-        jobs += [Job(f"without {part}", "measured", 0) for part in WITHOUT]
+        jobs += [Job(name, "measured", 0) for name in ABLATIONS]
     return jobs
+
+
+def check_ablations(jobs: list[Job], options: argparse.Namespace) -> None:
+    """Stop where a row would measure the base recipe again."""
+    base = _recipe(Job("weak", "measured", 0), options)
+    if same := [
+        job.method for job in jobs if job.method in ABLATIONS and _recipe(job, options) == base
+    ]:
+        sys.exit(f"{RECIPE.name} already is: {'; '.join(same)}. Correct ABLATIONS.")
 
 
 def _recipe(job: Job, options: argparse.Namespace) -> TrainConfig:
@@ -128,13 +145,11 @@ def _recipe(job: Job, options: argparse.Namespace) -> TrainConfig:
         "backbone": options.backbone, "crop_px": CROP_PX, "epochs": options.epochs,
         "val_fraction": 0, "seed": job.seed, "negative_target": "none", "validate_every": 1000,
     }  # fmt: skip
-    rounds = content.get("rounds", {"n": 0})
-    if rounds["n"]:
-        content["rounds"] = rounds | {"epochs": max(1, options.epochs // 2)}
-    if job.method in ("full", "naive"):
-        content |= ONE_LABEL_A_CELL
-    elif job.method != "weak":
-        content |= WITHOUT[job.method.removeprefix("without ")]
+    one_label = ONE_LABEL_A_CELL if job.method in ("full", "naive") else {}
+    for key, value in {**one_label, **ABLATIONS.get(job.method, {})}.items():
+        content[key] = content.get(key, {}) | value if isinstance(value, dict) else value
+    if content.get("rounds", {"n": 0})["n"]:
+        content["rounds"] |= {"epochs": max(1, options.epochs // 2)}
     return TrainConfig.model_validate(content)
 
 
@@ -194,9 +209,9 @@ def _report(runs: dict[Job, Run], test: BenchCells, options: argparse.Namespace)
             )
         found[regime] = {m: [_classes(run, test) for run in of] for m, of in each.items()}
     for job, run in runs.items():
-        if job.method.startswith("without"):
+        if job.method in ABLATIONS:
             value = _mean_ap(run, test)
-            found.setdefault("without", {})[job.method] = _classes(run, test)
+            found.setdefault("ablations", {})[job.method] = _classes(run, test)
             rows.append(
                 {"what": job.method, "asked": "reported", "measured": f"{value:.3f}", "met": None}
             )

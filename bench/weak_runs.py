@@ -1,10 +1,20 @@
-"""One training of a learning benchmark: run once, kept, scored on cells whose truth is known."""
+"""One training of a learning benchmark: run once, kept, scored on cells whose truth is known.
 
+::
+
+    FOLDER/request.json    what is trained and scored here, written first; another one is refused
+    FOLDER/checkpoint.pt, rounds/    while it trains
+    FOLDER/scores.npy, run.json      when it is done
+"""
+
+import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +31,14 @@ from hpacells.train.loop import train_classifier
 from hpacells.train.rounds import recipe_with_cell_targets, run_rounds
 from hpacells.train.split import split_folds
 
-__all__ = ["Run", "average_precisions", "field_interval", "score_cells", "train_and_score"]
+__all__ = [
+    "Run",
+    "average_precisions",
+    "claim",
+    "field_interval",
+    "score_cells",
+    "train_and_score",
+]
 
 Floats = npt.NDArray[np.float32]
 _BATCH = 128
@@ -56,22 +73,35 @@ def train_and_score(
     Parameters
     ----------
     folder
-        Of this training alone; holds its recipe, its checkpoint while it runs, its scores.
+        Of this training alone.
     config, data
         What it learns from; nothing is held out.
     test
         Cells of other seeds.
     own_negative
         Score Negative by the network's own answer instead of deriving it.
+
+    Raises
+    ------
+    SystemExit
+        When the folder holds, finished or begun, another training.
     """
-    settings = {**config.model_dump(mode="json"), "data": data.data_hash, "fields": data.n_fields}
+    claim(
+        folder,
+        {
+            "recipe": config.model_dump(mode="json"),
+            "data": data.data_hash,
+            "fields": data.n_fields,
+            "targets": _hash_targets(data),
+            "test": test.data.data_hash,
+            "test_cells": len(test.data.crops),
+            "own_negative": own_negative,
+        },
+    )
     kept = folder / "run.json"
     if kept.is_file():
         known = json.loads(kept.read_text(encoding="utf-8"))
-        if known["settings"] != settings:
-            raise SystemExit(f"{folder}: holds a training of another recipe; delete it")
         return Run(np.load(folder / "scores.npy"), known["steps"])
-    folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     network = _train(data, config, folder)
     scores = score_cells(network, test, own_negative=own_negative)
@@ -81,7 +111,6 @@ def train_and_score(
     write_json(
         kept,
         {
-            "settings": settings,
             "steps": steps,
             "seconds": round(time.monotonic() - started),
             "ap": {key: round(float(ap), 4) for key, ap in zip(LOCATION_KEYS, each, strict=True)},
@@ -91,6 +120,34 @@ def train_and_score(
         f"{folder.name}: mean AP {each.mean():.3f}, {time.monotonic() - started:.0f} s", flush=True
     )
     return Run(scores, steps)
+
+
+def claim(folder: Path, request: dict[str, Any]) -> None:
+    """Write down what is trained in a folder, before anything else; stop where it is another."""
+    file = folder / "request.json"
+    if not file.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            sys.exit(
+                f"{folder}: holds a training that does not say of what (no request.json). "
+                "Delete it, or choose another --work."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(file, request)
+        return
+    earlier = json.loads(file.read_text(encoding="utf-8"))
+    before, now = ({**asked, **asked["recipe"], "recipe": None} for asked in (earlier, request))
+    changed = sorted(key for key in before | now if before.get(key) != now.get(key))
+    if changed:
+        sys.exit(
+            f"{folder}: holds a training with other {', '.join(changed)}. Delete it, or "
+            "choose another --work."
+        )
+
+
+def _hash_targets(data: TrainingData) -> str:
+    """Hash what the labels say, for a regime or a control may change them."""
+    known = data.targets if data.cell_targets is None else data.cell_targets
+    return hashlib.sha256(known.tobytes()).hexdigest()
 
 
 def _train(data: TrainingData, config: TrainConfig, folder: Path) -> CellClassifier:

@@ -11,6 +11,7 @@ it is kept in the work folder and never installed.
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
 
     data = options.work / "data"
-    if not (data / "train.csv").exists():  # written last, when every field is there
+    if not _is_simulated(data, fields=options.fields, seed=options.seed):
         _hpacells(
             "simulate", data, "--fields", options.fields, "--seed", options.seed,
             "--size", 768, "--pixel-size-um", 0.16, "--workers", options.workers,
@@ -58,6 +59,20 @@ def main() -> None:
     for file in SHIPPED_FILES:
         shutil.copyfile(model / file, INSTALLED / file)
     print(f"installed {INSTALLED}")
+
+
+def _is_simulated(data: Path, *, fields: int, seed: int) -> bool:
+    """Say whether the fields are all there; those of a finished folder have no truth any more."""
+    file = data / "simulate.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not known.get("finished"):
+        return False
+    if (made := (known["fields"], known["settings"]["seed"])) != (fields, seed):
+        sys.exit(
+            f"{data}: holds {made[0]} fields of seed {made[1]}, asked for are {fields} of seed "
+            f"{seed}. Choose another --work."
+        )
+    return True
 
 
 def _hpacells(*arguments: object) -> None:

@@ -48,6 +48,25 @@ def test_a_network_without_drop_path_is_built_where_none_is_asked_for():
             build_backbone("densenet121", crop_px=64, drop_path=0.05)
 
 
+@pytest.mark.parametrize("name", ["resnet10t", "hpa_nfnet_pico", "subcell"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "pretrained",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "checkpoint_path",
+        "cache_dir",
+        "features_only",
+        "num_classes",
+        "in_chans",
+    ],
+)
+def test_nothing_is_downloaded_or_loaded_past_the_checks(name, key):
+    with pytest.raises(ConfigError, match=rf"backbone_kwargs: {key} cannot .*'weights'"):
+        build_backbone(name, crop_px=64, **{key: True})
+
+
 @pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "subcell"])
 def test_crops_whose_edge_no_patch_would_see_are_refused(name):
     with torch.device("meta"), pytest.raises(ConfigError, match=r"multiple of 1[46]"):

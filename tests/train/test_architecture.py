@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -10,7 +11,7 @@ from hpacells.model.export import build_classifier, export_model, load_classifie
 from hpacells.model.network import NORMALISATION
 from hpacells.model.timm_parts import create_model
 from hpacells.runtime.model_folder import Architecture, ModelSpec, Training
-from hpacells.train.architecture import architecture_kwargs, build_network
+from hpacells.train.architecture import architecture_kwargs, build_network, recorded_weights
 from hpacells.train.config import TrainConfig
 
 
@@ -97,6 +98,13 @@ def test_a_model_folder_needs_no_pretrained_file(rgb_file, tmp_path, monkeypatch
     again, _ = load_classifier(tmp_path)
     with torch.no_grad():
         torch.testing.assert_close(again(*make_cells()), network(*make_cells()))
+
+
+def test_weights_are_known_by_their_content(rgb_file, tmp_path):
+    kept = recorded_weights(make_config(weights=rgb_file))
+    assert kept == {"weights_sha256": hashlib.sha256(rgb_file.read_bytes()).hexdigest()}
+    assert recorded_weights(make_config()) == {}
+    assert recorded_weights(make_config(weights=tmp_path / "gone.safetensors")) == {}
 
 
 def test_model_folders_from_before_get_what_they_were_trained_on():

@@ -50,6 +50,25 @@ def test_a_recipe_cannot_predict_with_another_pooling_than_it_trains_with():
     read_train_config(None, postprocessing={"border_floor": 0.4})
 
 
+def test_negative_is_derived_unless_the_recipe_says_otherwise():
+    """Any key under postprocessing once brought back the network's own, untrained answer."""
+    assert read_train_config(None, postprocessing={"blend": "product"}).postprocessing.negative == (
+        "product"
+    )
+    for rule in ("own", "one_minus_max"):
+        chosen = read_train_config(None, postprocessing={"negative": rule})
+        assert chosen.postprocessing.negative == rule
+        assert TrainConfig.model_validate(chosen.model_dump(mode="json")) == chosen
+    with pytest.raises(ConfigError, match=r"negative_target 'none' never trains"):
+        read_train_config(None, postprocessing={"negative": "own"}, negative_target="none")
+
+
+def test_softening_under_a_teacher_of_the_whole_target_is_refused():
+    with pytest.raises(ConfigError, match=r"soften: teacher\.weight 1 replaces"):
+        read_train_config(None, soften={"share": 0.1}, teacher={"weight": 1.0})
+    read_train_config(None, soften={"share": 0.1}, teacher={"weight": 0.9})
+
+
 def test_the_recipes_in_the_repository_are_valid():
     recipes = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
     assert recipes

@@ -48,7 +48,9 @@ def test_hash_follows_the_data(make_store, tmp_path, data):
     same = load_training_data(make_store(tmp_path / "same", 4))
     other = load_training_data(make_store(tmp_path / "other", 4, seed=1))
     assert one.data_hash == same.data_hash
-    assert len({one.data_hash, other.data_hash, data.data_hash}) == 3
+    nameless = load_training_data(make_store(tmp_path / "nameless", 4, gene=False))
+    hashes = {one.data_hash, other.data_hash, data.data_hash, nameless.data_hash}
+    assert len(hashes) == 4  # other genes are another split
 
 
 def test_shuffling_moves_labels_and_keeps_their_counts(data):
@@ -90,8 +92,10 @@ def test_fields_that_share_an_antibody_or_a_gene_are_one_group():
         {"fov_id": "e", "antibody": None, "gene": "G2"},
         {"fov_id": "f", "antibody": None, "gene": ""},
     ]
-    assert _group_fields(rows) == (("H1", "H1", "H1", "G2", "G2", "f"), "antibody")
-    assert _group_fields(rows[3:]) == (("G2", "G2", "f"), "gene")
+    assert _group_fields(rows) == (("H1", "H1", "H1", "G2", "G2", "f"), "mixed")
+    assert _group_fields(rows[:5]) == (("H1", "H1", "H1", "G2", "G2"), "antibody")
+    assert _group_fields(rows[3:]) == (("G2", "G2", "f"), "mixed")
+    assert _group_fields(rows[3:5]) == (("G2", "G2"), "gene")
     assert _group_fields(rows[5:]) == (("f",), "fov_id")
 
 

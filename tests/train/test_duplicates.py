@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from hpacells.train.data import TrainingData
-from hpacells.train.duplicates import NEAR_DUPLICATES, _describe, group_near_duplicates
+from hpacells.train.duplicates import (
+    NEAR_DUPLICATES,
+    _describe,
+    group_near_duplicates,
+    wants_near_duplicates,
+)
 from hpacells.train.split import split_fields
 
 SIDE = 48
@@ -69,6 +74,42 @@ def test_a_copy_of_a_field_is_found_and_nothing_else():
     assert grouped.crops is data.crops
 
 
+def test_copies_join_the_groups_of_antibodies_and_genes():
+    """One field with a gene once kept the copies of all the nameless ones from being looked for."""
+    rng = np.random.default_rng(6)
+    fields = [draw(rng, 4) for _ in range(7)]
+    fields[3] = export_again(rng, fields[1])  # of G1, which so joins
+    fields[5] = export_again(rng, fields[3])
+    fields[6] = export_again(rng, fields[4])  # both nameless
+    groups = ("G1", "G1", "G2", "f003", "f004", "f005", "f006")
+    data = replace(as_data(fields), groups=groups, group_kind="mixed")
+    assert wants_near_duplicates(data)
+    grouped = group_near_duplicates(data)
+    assert grouped.groups == ("G1", "G1", "G2", "G1", "f004", "G1", "f004")
+    assert grouped.group_kind == "mixed"
+    bridged = replace(data, groups=("G1", "G1", "G2", "G2", *groups[4:]))
+    assert group_near_duplicates(bridged).groups[:4] == ("G1",) * 4
+    assert not wants_near_duplicates(replace(data, group_kind="gene"))
+
+
+class OneAtATime:
+    """Crops that fail when more than one is asked for: 21,806 fields would be 11 GB at once."""
+
+    def __init__(self, crops):
+        self.crops = crops
+
+    def __getitem__(self, place):
+        assert np.ndim(place) == 0
+        return self.crops[place]
+
+
+def test_mapped_crops_are_read_one_at_a_time():
+    cells = draw(np.random.default_rng(7), 5)
+    chosen = np.array([1, 4])
+    found = _describe(OneAtATime(cells), chosen)
+    np.testing.assert_array_equal(found, _describe(cells[chosen], np.arange(2)))
+
+
 def test_the_protein_does_not_count():
     """Two antibodies on one field of cells are not two fields of cells."""
     rng = np.random.default_rng(1)
@@ -98,9 +139,9 @@ def test_black_fields_and_lone_cells_are_nobodys_copies(n):
 
 def test_a_description_has_length_one_and_no_brightness():
     cells = draw(np.random.default_rng(4), 3)
-    vectors = _describe(cells)
+    vectors = _describe(cells, np.arange(3))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
-    dim = _describe((cells // 4).astype(np.uint8))
+    dim = _describe((cells // 4).astype(np.uint8), np.arange(3))
     assert np.linalg.norm(vectors - dim, axis=1).max() < 0.1
 
 

@@ -54,7 +54,7 @@ def test_everything_that_a_training_keeps_is_continued(data, tiny_config, tmp_pa
             **tiny_config.model_dump(),
             "pooling": "attention",
             "soften": {"share": 0.2, "start_share": 0.0},
-            "teacher": {"weight": 1.0, "start_share": 0.0, "prior": True},
+            "teacher": {"weight": 0.9, "start_share": 0.0, "prior": True},
             "consistency": {"weight": 0.1},
             "optimizer": "sgd",
             "learning_rate": 0.01,

@@ -157,6 +157,34 @@ def test_a_teacher_takes_the_place_of_noisy_positives():
     torch.testing.assert_close(got.cell, plain.cell)
 
 
+def test_a_teacher_leaves_the_targets_that_cells_have_of_their_own():
+    """With weight 1 it once replaced the rounds' soft labels: they counted for nothing."""
+    targets = torch.rand((3, N_LOCATIONS), generator=torch.Generator().manual_seed(6))
+    targets[1] = -1
+    step = make_step([[2]], [3], targets)
+    prior = PresencePrior()
+    more = {"teacher": draw_logits(3, seed=2)}
+    for weight in (0.5, 1.0):
+        settings = {"teacher": {"weight": weight}}
+        got = judge(draw_logits(3), step, more=more, prior=prior, **settings)
+        torch.testing.assert_close(got.total, judge(draw_logits(3), step).total)
+    assert not prior.seen.any()
+
+
+def test_softening_spends_nothing_on_an_untrained_negative():
+    """Its column was the largest loss of every Negative image, and took the whole share."""
+    step = make_step([[0, NEGATIVE]], [4])
+    logits = torch.zeros((4, N_LOCATIONS))
+    logits[:, NEGATIVE], logits[:, 0] = -9.0, torch.tensor([-2.0, -1.0, 1.0, 2.0])
+    settings = {"negative_target": "none", "soften": {"share": 0.5, "start_share": 0.0}}
+    targets = torch.zeros((4, N_LOCATIONS))
+    targets[:, 0] = torch.tensor([*torch.sigmoid(logits[:2, 0]), 1.0, 1.0])
+    compare = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = compare(logits[:, :NEGATIVE], targets[:, :NEGATIVE])
+    loss = judge(logits, step, **settings)
+    torch.testing.assert_close(loss.cell, expected)
+
+
 def test_the_noise_of_labels_is_that_of_bayes_rule():
     labels = np.zeros((10, N_LOCATIONS), np.float32)
     labels[:4, 2] = 1
@@ -184,8 +212,12 @@ def test_a_cell_that_looks_empty_is_hardly_pulled_towards_its_label():
 
 def test_the_teacher_begins_when_its_share_is_done():
     config = TrainConfig.model_validate({"teacher": {"weight": 1.0, "start_share": 0.3}})
-    assert [wants_teacher(config, share) for share in (0.0, 0.29, 0.3, 1.0)] == [0, 0, 1, 1]
-    assert not wants_teacher(TrainConfig(), 1.0)
+    step = make_step([[2]], [3])
+    asked = [wants_teacher(config, step, progress=share) for share in (0.0, 0.29, 0.3, 1.0)]
+    assert asked == [0, 0, 1, 1]
+    assert not wants_teacher(TrainConfig(), step, progress=1.0)
+    own = make_step([[2]], [3], torch.zeros((3, N_LOCATIONS)))
+    assert not wants_teacher(config, own, progress=1.0)
 
 
 def test_alone_and_in_the_field_are_drawn_together():

@@ -225,10 +225,44 @@ def test_nothing_held_out_though_asked_for_is_told(make_store, tiny_config, tmp_
     assert summary.validation_mean_ap is None
 
 
-def test_without_genes_near_copies_are_the_groups(make_store, tiny_config, tmp_path):
+def test_without_genes_near_copies_are_the_groups(make_store, tiny_config, tmp_path, monkeypatch):
     store = make_store(tmp_path / "s", 8, gene=False)
     config = tiny_config.model_copy(update={"epochs": 1})
     summary = train_on_store(PreparedData(store), tmp_path / "m", config, threads=1)
     assert summary.group_kind == "near_duplicates"
     header = (tmp_path / "m" / "split.csv").read_text().splitlines()[0]
     assert header == "fov_id,near_duplicates,split"
+    monkeypatch.setattr(run, "group_near_duplicates", None)  # a finished folder looks for none
+    again = train_on_store(PreparedData(store), tmp_path / "m", config)
+    assert (again.already_done, again.group_kind) == (True, "near_duplicates")
+
+
+def test_a_training_with_another_split_than_it_began_with_is_refused(
+    store, tiny_config, tmp_path, monkeypatch
+):
+    def killed(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "train_classifier", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_store(PreparedData(store), tmp_path, tiny_config, threads=1)
+    file = tmp_path / "split.csv"
+    file.write_text(file.read_text().replace(",val", ",train", 1))
+    with pytest.raises(OutputError, match=r"split\.csv: expected the split that is decided now"):
+        train_on_store(PreparedData(store), tmp_path, tiny_config, threads=1)
+
+
+def test_other_weights_under_the_same_name_are_refused(store, tiny_config, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    config = tiny_config.model_copy(update={"weights": file})
+    data = load_training_data(store)
+    out = tmp_path / "model"
+    out.mkdir()
+    file.write_bytes(b"one")
+    run._claim(out, config, data)
+    assert len(json.loads((out / "request.json").read_text())["weights_sha256"]) == 64
+    file.write_bytes(b"other")
+    with pytest.raises(OutputError, match="a training with other weights"):
+        run._claim(out, config, data)
+    file.unlink()  # a finished training does not need it any more
+    run._claim(out, config, data)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hpacells.core.errors import ConfigError
+from hpacells.core.errors import ConfigError, OutputError
 from hpacells.train.split import folds_without, split_fields, split_folds, write_split
 
 
@@ -97,3 +97,23 @@ def test_the_file_says_split_and_fold(data, tmp_path):
     for i, line in enumerate(lines[1:]):
         end = "val," if held_out[i] else f"train,{fold[i]}"
         assert line == f"{data.fov_ids[i]},{data.groups[i]},{end}"
+
+
+def test_a_split_that_stands_there_is_never_replaced_by_another(data, tmp_path):
+    """Continued under another library or other genes, a training was judged on what it had seen."""
+    file = tmp_path / "split.csv"
+    first = split_fields(data, 0.2, seed=0)
+    before = write_split(file, data, first)
+    assert write_split(file, data, first) == before
+    with pytest.raises(OutputError, match=r"split\.csv: expected the split that is decided now"):
+        write_split(file, data, split_fields(data, 0.2, seed=1))
+    with pytest.raises(OutputError, match="Choose another output folder"):
+        write_split(file, replace(data, groups=data.fov_ids), first)
+    assert write_split(file, data, first) == before
+
+
+def test_a_column_of_mixed_groups_is_called_group(data, tmp_path):
+    write_split(
+        tmp_path / "s.csv", replace(data, group_kind="mixed"), split_fields(data, 0, seed=0)
+    )
+    assert (tmp_path / "s.csv").read_text().startswith("fov_id,group,split\n")

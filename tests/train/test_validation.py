@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,29 @@ def test_cells_are_judged_by_their_own_truth_where_it_is_known(data):
         Oracle(right), data, FIELDS, pooling="max", device=CPU, truth=CellTruth(truth, known)
     )
     assert best.cell_mean == 1.0
+
+
+@pytest.mark.parametrize(("rule", "perfect"), [("product", True), ("own", False)])
+def test_negative_of_images_is_derived_from_their_cells_where_the_recipe_says_so(
+    data, rule, perfect
+):
+    """An untrained column once counted in the mean that a training ends with."""
+    targets = data.targets.copy()
+    targets[FIELDS[::3]] = np.eye(19)[NEGATIVE]
+    labelled = replace(data, targets=targets)
+    answers = per_cell(labelled)
+    answers[:, NEGATIVE] = 1 - answers[:, NEGATIVE]  # the network's own answer is upside down
+    found = validate(
+        Oracle(answers),
+        labelled,
+        FIELDS,
+        pooling="max",
+        device=CPU,
+        constants=Postprocessing(negative=rule),
+    )
+    assert (found.average_precision[NEGATIVE] == 1.0) == perfect
+    assert (found.mean == 1.0) == perfect
+    np.testing.assert_array_equal(found.logits, answers * 20 - 10)  # as the network gave them
 
 
 def test_negative_is_judged_as_the_recipe_scores_it(data):

@@ -24,6 +24,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _NEEDED = ("torch", "timm", "torchvision", "lightning_fabric", "onnx", "onnxscript", "safetensors")
 _SMOKE_PX = 768
+_UNGROUPED = {
+    "near_duplicates": "The table names no antibody or gene",
+    "mixed": "The table names neither antibody nor gene of some fields",
+}
 
 
 @app.command()
@@ -62,6 +66,11 @@ def train(
     _check_extra()
     recipe = read_train_config(config, seed=seed)
     if smoke:
+        if data is not None and out is None:
+            raise ConfigError(
+                f"--smoke: expected no folder, or DATA and OUT, got only {data}. It simulates its "
+                "own fields and never reads DATA; name both to keep the model in OUT."
+            )
         _smoke(recipe, out, threads)
         return
     if data is None or out is None:
@@ -139,11 +148,10 @@ def _tell(summary: "TrainSummary", out: Path) -> None:
         "without label": counts["fields_unlabelled"],
     }
     left_out = ", ".join(f"{n} {what}" for what, n in skipped.items() if n)
-    if summary.group_kind == "near_duplicates" and counts["fields_val"]:
+    if (lacking := _UNGROUPED.get(summary.group_kind)) and counts["fields_val"]:
         typer.echo(
-            "The table names no antibody or gene, so only near copies of a field were kept "
-            "together: other fields of the same gene may stand on both sides of the split, and the "
-            "numbers below be too good."
+            f"{lacking}, so only near copies of a field were kept together: other fields of the "
+            "same gene may stand on both sides of the split, and the numbers below be too good."
         )
     for warning in summary.warnings:
         typer.echo(warning)

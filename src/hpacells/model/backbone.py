@@ -28,6 +28,12 @@ __all__ = ["OWN_BACKBONES", "build_backbone", "feature_size"]
 
 _PREFIX = "backbone."
 
+_NOT_PASSED_ON = {
+    "cache_dir", "checkpoint_path", "features_only", "in_chans", "num_classes", "pretrained",
+    "pretrained_cfg", "pretrained_cfg_overlay",
+}  # fmt: skip
+"""Arguments of timm's that would download, load unchecked, or change what goes in and out."""
+
 _nano = partial(
     NfCfg,
     stem_type="deep_quad",
@@ -83,10 +89,16 @@ def build_backbone(
     Raises
     ------
     ConfigError
-        When no model has that name, it takes no such argument, or no crops of that size.
+        When no model has that name, it takes no such argument or may not be given it (weights
+        come from ``weights`` alone), or no crops of that size.
     ModelError
         When the weights cannot be read or are those of another network.
     """
+    if refused := sorted(_NOT_PASSED_ON & kwargs.keys()):
+        raise ConfigError(
+            f"backbone_kwargs: {', '.join(refused)} cannot be chosen: nothing is downloaded, and "
+            "planes and features are the recipe's. Name a local file with 'weights' instead."
+        )
     build = _builder(name, crop_px, n_planes)
     try:
         backbone = build(weights=weights, drop_path=drop_path, **kwargs)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from hpacells.core.provenance import sha256_file
 from hpacells.model.network import CellClassifier, encoder_input_of
 from hpacells.train.config import TrainConfig
 
-__all__ = ["architecture_kwargs", "build_network"]
+__all__ = ["architecture_kwargs", "build_network", "recorded_weights"]
 
 
 def build_network(config: TrainConfig) -> CellClassifier:
@@ -39,3 +40,13 @@ def architecture_kwargs(config: TrainConfig) -> dict[str, Any]:
         or encoder_input_of(config.backbone, pretrained=pretrained),
         **config.backbone_kwargs,
     }
+
+
+def recorded_weights(config: TrainConfig) -> dict[str, str]:
+    """Give ``weights_sha256``, what is kept of the file that the backbone starts from.
+
+    Empty without one; a file that is not there is told when the network is built.
+    """
+    if config.weights is None or not config.weights.is_file():
+        return {}
+    return {"weights_sha256": sha256_file(config.weights)}

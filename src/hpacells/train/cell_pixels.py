@@ -1,7 +1,8 @@
 """The pixels of all cells of a training: in memory, or, where they are many, mapped from a file.
 
 A mapped file is written once, field by field, and read by all processes of a machine: the system
-keeps in memory what there is room for, once for all of them.
+keeps in memory what there is room for, once for all of them. What a killed process left half
+written is removed before the next one writes.
 """
 
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from hpacells.core.channels import CHANNELS
-from hpacells.core.storage import atomic_path
+from hpacells.core.errors import OutputError
+from hpacells.core.storage import atomic_path, remove_leftovers
 from hpacells.crops.store import CropStore
 
 __all__ = ["IN_MEMORY_BYTES", "read_cell_pixels"]
@@ -45,6 +47,11 @@ def read_cell_pixels(
         ``(N, C, S, S)`` uint8; not writeable where mapped.
     cell_masks
         ``(N, S, S)`` uint8, 0 or 1.
+
+    Raises
+    ------
+    OutputError
+        When the mapped file is needed, not there, and cannot be written.
     """
     side = store.spec.crop_px
     shape = (n_cells, len(CHANNELS) + 1, side, side)  # the mask lies behind its crop
@@ -52,16 +59,30 @@ def read_cell_pixels(
         pixels = np.empty(shape, np.uint8)
         _fill(pixels, store, fov_ids)
     else:
-        mapped.mkdir(parents=True, exist_ok=True)
         file = mapped / "cells.npy"
-        with FileLock(mapped / ".lock"):  # the processes of one machine share it
-            if not file.is_file():
-                with atomic_path(file) as temporary:
-                    whole = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-                    _fill(whole, store, fov_ids)
-                    whole.flush()
+        if not file.is_file():  # whole once it is there
+            _write_mapped(file, shape, store, fov_ids)
         pixels = np.load(file, mmap_mode="r")
     return pixels[:, :-1], pixels[:, -1]
+
+
+def _write_mapped(file: Path, shape: tuple[int, ...], store: CropStore, fov_ids: set[str]) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.parent / ".lock"):  # the processes of one machine share it
+            if file.is_file():
+                return
+            remove_leftovers(file.parent)
+            with atomic_path(file) as temporary:
+                whole = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+                _fill(whole, store, fov_ids)
+                whole.flush()
+    except OSError as error:
+        raise OutputError(
+            f"{file}: expected to write the cells' pixels here, {np.prod(shape) / 2**30:.1f} GiB, "
+            f"to map them ({error.strerror or error}). Make the store's folder writable and the "
+            "disk large enough, or train on a copy of the store where it is so."
+        ) from error
 
 
 def _fill(pixels: Bytes, store: CropStore, fov_ids: set[str]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ConfigError
@@ -114,8 +114,8 @@ class TrainConfig(ConfigSection):
     """In the field and alone; off by default."""
     postprocessing: Postprocessing = Postprocessing(negative="product")
     """From the cells' probabilities to image and blend scores; its image pooling is replaced by
-    ``pooling``. Negative is derived from the other classes: an image's label says nothing of its
-    Negative cells, so the network's own answer to that class is taught wrongly."""
+    ``pooling``. Negative, unless the recipe says so, is derived from the other classes: an image's
+    label says nothing of its Negative cells, so the network's own answer is taught wrongly."""
     augment: AugmentConfig = AugmentConfig()
     """Random changes of the crops; ``weak``, ``strong``, or field by field."""
     synthesis: SynthesisConfig = SynthesisConfig()
@@ -158,6 +158,11 @@ class TrainConfig(ConfigSection):
         """How the trained model pools a field's cells: as in training, ``lse`` for attention."""
         return "lse" if self.pooling == "attention" else self.pooling
 
+    @field_validator("postprocessing", mode="before")
+    @classmethod
+    def _derive_negative(cls, given: Any) -> Any:
+        return {"negative": "product", **given} if isinstance(given, dict) else given
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         self.crop_spec()
@@ -174,6 +179,16 @@ class TrainConfig(ConfigSection):
             raise ValueError(
                 f"postprocessing: training pools with lse_sharpness {LSE_SHARPNESS} and top_share "
                 f"{TOP_SHARE}, got {used.lse_sharpness} and {used.top_share}. Leave them out."
+            )
+        if used.negative == "own" and self.negative_target == "none":
+            raise ValueError(
+                "postprocessing.negative: 'own' scores an answer that negative_target 'none' never "
+                "trains. Leave one of them out."
+            )
+        if self.soften.share > 0 and self.teacher.weight == 1:
+            raise ValueError(
+                "soften: teacher.weight 1 replaces every target that it would soften. Set "
+                "soften.share to 0, or teacher.weight below 1."
             )
         return self
 

@@ -178,7 +178,9 @@ class TeacherConfig(ConfigSection):
 
     weight: float = Field(default=0.0, ge=0, le=1)
     """Share of a cell's target, for the locations of its image's label, that is the teacher's
-    probability; the rest is the label. 0 turns it off."""
+    probability; the rest is the label. 0 turns it off. Cells with targets of their own keep them:
+    with ``rounds`` it serves the folds' first round only. Bags of ``synthesis`` have an image's
+    label like others, so the teacher speaks for their cells too, clean as their label is."""
     start_share: float = Field(default=0.3, ge=0, lt=1)
     """Share of the steps before it begins: a teacher must have learned something."""
     prior: bool = False
@@ -191,7 +193,8 @@ class SoftenConfig(ConfigSection):
 
     share: float = Field(default=0.0, ge=0, le=1)
     """Share of a step's pairs (cell, location on its image's label), those of the largest loss,
-    whose target becomes the teacher's probability, without a teacher the network's own."""
+    whose target becomes the teacher's probability, without a teacher the network's own. Not with
+    ``teacher.weight`` 1, which has replaced all of them."""
     start_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of the steps before it begins."""
 

@@ -17,7 +17,10 @@ from hpacells.core.provenance import hash_settings
 from hpacells.crops.store import CropStore
 from hpacells.train.cell_pixels import read_cell_pixels
 
-__all__ = ["TrainingData", "load_training_data", "shuffle_targets"]
+__all__ = ["MIXED", "TrainingData", "load_training_data", "shuffle_targets"]
+
+MIXED = "mixed"
+"""``TrainingData.group_kind`` where some fields have antibody or gene, others neither."""
 
 _NAMING = ("antibody", "gene", "fov_id")
 """What a field is grouped by; the first that a group has names it."""
@@ -43,10 +46,11 @@ class TrainingData:
         ``(F,)`` what must not be split: fields that share an antibody or a gene, also by way of
         a third field, are one group, named by its first antibody (gene, field).
     group_kind
-        ``antibody``, ``gene`` or, where no field has either, ``fov_id``; ``near_duplicates`` once
-        ``train.duplicates`` has grouped those.
+        ``antibody`` or ``gene``; ``fov_id`` where no field has either, ``near_duplicates`` once
+        ``train.duplicates`` has grouped those; ``mixed`` where some fields have neither, before
+        and after that.
     data_hash
-        sha256 over the fields, what their crops were made from, their labels.
+        sha256 over the fields, what their crops were made from, their labels and genes.
     n_unlabelled, n_without_cells, n_failed
         Fields of the store that cannot be used.
     cell_targets
@@ -156,10 +160,13 @@ def _group_fields(rows: list[dict[str, str | None]]) -> tuple[tuple[str, ...], s
     for _, value, group in ranked:
         name_of.setdefault(group, value)
     kind = _NAMING[ranked[0][0]]
+    nameless = sum(not (row["antibody"] or row["gene"]) for row in rows)
+    if 0 < nameless < len(rows):
+        kind = MIXED
     return tuple(name_of[owner[i]] for i in range(len(rows))), kind
 
 
 def _hash_rows(fields: pa.Table, store: CropStore) -> str:
-    columns = ["fov_id", "digest", "image_labels", "n_crops"]
+    columns = ["fov_id", "digest", "image_labels", "n_crops", "antibody", "gene"]
     spec = [store.spec.crop_px, store.spec.pixel_size_um, store.source, N_LOCATIONS]
     return hash_settings({"fields": fields.select(columns).to_pylist(), "store": spec})

@@ -251,7 +251,7 @@ class _Loop:
     def _judge(self, answers: Tensor, step: StepInput) -> BagLoss:
         device, share = self.fabric.device, self.step / self.n_steps
         teacher = None
-        if wants_teacher(self.config, share):
+        if wants_teacher(self.config, step, progress=share):
             first = self.fabric.global_rank * self.config.accumulate
             asked = range(first, first + self.config.accumulate)
             teacher = self._gather([self._ask_teacher(step, i) for i in asked])[: len(answers)]

@@ -6,7 +6,8 @@ bag; the cell loss gives every cell its image's label (or a target of its own) w
 and a smaller one still for the classes that are present, or asks how likely the label is. What
 tells present from absent cells apart touches present classes only, absent ones stay 0: large-loss
 positives are softened, and a teacher, the averaged network, says which cells show what is on the
-label.
+label. It speaks for cells that have their image's label alone: targets of a cell's own (the rounds'
+soft labels) are better than its answers, so with rounds it serves the folds' first round only.
 
 All of it is a function of the whole step's answers, however many devices and parts they were
 computed in (``train.loop``), so none of it depends on their number.
@@ -86,9 +87,10 @@ class BagLoss:
     cell: Tensor
 
 
-def wants_teacher(config: TrainConfig, progress: float) -> bool:
-    """Say whether the averaged network is asked at this share of the training."""
-    return config.teacher.weight > 0 and progress >= config.teacher.start_share
+def wants_teacher(config: TrainConfig, step: StepInput, *, progress: float) -> bool:
+    """Say whether the averaged network is asked: late enough, and no cell has its own targets."""
+    begun = config.teacher.weight > 0 and progress >= config.teacher.start_share
+    return begun and step.cell_targets is None
 
 
 def step_loss(
@@ -135,21 +137,22 @@ def step_loss(
     image = _compare(pooled[:, used], step.image_targets[:, used], config.loss)
 
     label = step.image_targets.repeat_interleave(step.present.sum(dim=1), dim=0)  # (cells, K)
-    teacher = _teacher_answer(answers, label, prior)
+    teacher = None if step.cell_targets is not None else _teacher_answer(answers, label, prior)
     targets, weights = _cell_targets(answers, step, label, config)
     if teacher is not None:
         share = config.teacher.weight
         taught = (1 - share) * targets + share * teacher
-        targets = torch.where((label > 0.5) & (targets >= 0), taught, targets)
+        targets = torch.where(label > 0.5, taught, targets)
         weights = weights + share * (1 - weights)  # no longer noisy labels
     known = targets[:, 0] >= 0
     judged = answers.logits
     if chance is not None and step.cell_targets is None and teacher is None:
         judged = logits_of_label(judged, chance)
+    judged, targets, weights = judged[:, used], targets[:, used], weights[:, used]
     if config.soften.share > 0 and progress >= config.soften.start_share:
-        targets = _soften(judged.detach(), targets, teacher, share=config.soften.share)
-    judged = judged[:, used]
-    cell = _compare(judged[known], targets[known][:, used], config.loss, weights[known][:, used])
+        said = None if teacher is None else teacher[:, used]
+        targets = _soften(judged.detach(), targets, said, share=config.soften.share)
+    cell = _compare(judged[known], targets[known], config.loss, weights[known])
     total = config.image_loss_weight * image + config.cell_loss_weight * cell
     if answers.in_field is not None:
         gap = (answers.logits.sigmoid() - answers.in_field.sigmoid())[:, used]

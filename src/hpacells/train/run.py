@@ -35,11 +35,11 @@ from hpacells.runtime.model_folder import (
     Training,
 )
 from hpacells.segment.registry import DEFAULT_SEGMENTER
-from hpacells.train.architecture import architecture_kwargs
+from hpacells.train.architecture import architecture_kwargs, recorded_weights
 from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData, load_training_data, shuffle_targets
 from hpacells.train.devices import open_fabric
-from hpacells.train.duplicates import group_near_duplicates
+from hpacells.train.duplicates import group_near_duplicates, wants_near_duplicates
 from hpacells.train.fitting import fit_on_held_out
 from hpacells.train.loop import LoopResult, train_classifier
 from hpacells.train.prepare import PreparedData, prepare_data
@@ -135,7 +135,8 @@ def train_on_store(
     ConfigError
         When ``threads`` is below 1, or the loss is not finite.
     OutputError
-        When ``out`` holds another training, or another process works there.
+        When ``out`` holds another training or split, another process works there, or the pixels
+        cannot be mapped (``train.cell_pixels``).
     """
     fabric = open_fabric(config)
     lock = output_lock(out) if fabric.is_global_zero else nullcontext()
@@ -143,10 +144,10 @@ def train_on_store(
         data = load_training_data(prepared.store)
         _check_enough(data, config)
         _claim(out, config, data)
-        if data.group_kind == "fov_id":
-            data = group_near_duplicates(data)
         if (out / SPEC_FILE).is_file():
             return read_summary(out, data)
+        if wants_near_duplicates(data):
+            data = group_near_duplicates(data)
         if config.shuffle_labels:
             data = shuffle_targets(data, np.random.default_rng(config.seed))
         split = _split(data, config, out)
@@ -187,7 +188,7 @@ def _split(data: TrainingData, config: TrainConfig, out: Path) -> TrainSplit:
             f"{config.val_fraction}."
         )
     sha256 = write_split(out / "split.csv", data, held_out, fold)
-    return TrainSplit(held_out, fold, sha256, tuple(warnings))
+    return TrainSplit(held_out, fold, sha256, data.group_kind, tuple(warnings))
 
 
 def _read_truth(prepared: PreparedData, data: TrainingData, split: TrainSplit) -> CellTruth | None:
@@ -237,14 +238,16 @@ def _claim(out: Path, config: TrainConfig, data: TrainingData) -> None:
     """Write down what is trained here, or refuse a folder where something else was."""
     file = out / _REQUEST_FILE
     settings = config.model_dump(mode="json")
-    request = {"config": settings, "data_hash": data.data_hash}
+    request = {"config": settings, "data_hash": data.data_hash, **recorded_weights(config)}
     if file.is_file():
         earlier = _with_defaults(json.loads(file.read_text(encoding="utf-8")))
-        if earlier == request:
+        hashes = {asked.pop("weights_sha256", None) for asked in (earlier, request)} - {None}
+        if earlier == request and len(hashes) < 2:
             return
         before = earlier.get("config", {})
         changed = sorted(k for k in settings | before if before.get(k) != settings.get(k))
-        what = f"other settings ({', '.join(changed)})" if changed else "other data"
+        other = "other weights" if len(hashes) == 2 else "other data"
+        what = f"other settings ({', '.join(changed)})" if changed else other
         raise OutputError(f"{out}: holds a training with {what}. Choose another output folder.")
     if (out / SPEC_FILE).exists():
         raise OutputError(f"{out}: holds a model. Choose another output folder.")
@@ -281,7 +284,7 @@ def _model_spec(
             n_fields=counts["fields_train"],
             seed=config.seed,
             split_sha256=split.sha256,
-            config=config.model_dump(mode="json"),
+            config={**config.model_dump(mode="json"), **recorded_weights(config)},
         ),
         licence=config.licence,
     )

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 
-from hpacells.core.errors import ConfigError
+from hpacells.core.errors import ConfigError, OutputError
 from hpacells.core.provenance import sha256_bytes
 from hpacells.core.storage import atomic_path
-from hpacells.train.data import TrainingData
+from hpacells.train.data import MIXED, TrainingData
 
 __all__ = ["folds_without", "split_fields", "split_folds", "write_split"]
 
@@ -119,10 +119,17 @@ def folds_without(data: TrainingData, fold: Indices) -> Bools:
 def write_split(
     path: Path, data: TrainingData, held_out: Bools, fold: Indices | None = None
 ) -> str:
-    """Write ``fov_id, group, split`` and, with folds, ``fold``; return the file's sha256."""
+    """Write ``fov_id, group, split`` and, with folds, ``fold``; return the file's sha256.
+
+    Raises
+    ------
+    OutputError
+        When the file is there and says something else: what was trained by it would be judged on
+        fields it has seen.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    kind = data.group_kind if data.group_kind != "fov_id" else "group"
+    kind = data.group_kind if data.group_kind not in ("fov_id", MIXED) else "group"
     writer.writerow(["fov_id", kind, "split", *(() if fold is None else ("fold",))])
     for i, (fov_id, group) in enumerate(zip(data.fov_ids, data.groups, strict=True)):
         row = [fov_id, group, "val" if held_out[i] else "train"]
@@ -130,6 +137,12 @@ def write_split(
             row.append("" if fold[i] < 0 else str(fold[i]))
         writer.writerow(row)
     content = text.getvalue().encode()
+    if path.is_file() and path.read_bytes() != content:
+        raise OutputError(
+            f"{path}: expected the split that is decided now, got another one. The groups of the "
+            "data or the library that divides them have changed since this training began. Choose "
+            "another output folder."
+        )
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return sha256_bytes(content)

@@ -77,6 +77,8 @@ class TrainSplit:
         ``(F,)`` int64, -1 where held out; None without rounds.
     sha256
         Of the file that says both.
+    group_kind
+        What keeps fields on one side (``train.data``).
     warnings
         What somebody should know of it, a sentence each.
     """
@@ -84,6 +86,7 @@ class TrainSplit:
     held_out: npt.NDArray[np.bool_]
     fold: npt.NDArray[np.int64] | None
     sha256: str
+    group_kind: str
     warnings: tuple[str, ...]
 
 
@@ -127,8 +130,8 @@ def judge_model(
     Returns
     -------
     dict
-        ``loss``, ``mean_ap`` and ``ap`` of the network's pooled logits, and what
-        ``judge_held_out`` says of the model.
+        ``loss``, ``mean_ap`` and ``ap`` of the network's pooled logits, Negative scored as the
+        recipe says, and what ``judge_held_out`` says of the model.
     """
     if validation is None:
         return None
@@ -148,6 +151,7 @@ def write_summary(
     content: dict[str, Any] = {
         "counts": counts,
         "split_sha256": split.sha256,
+        "group_kind": split.group_kind,
         "warnings": split.warnings,
         "validation": judged,
         "versions": installed_versions(),
@@ -164,7 +168,7 @@ def read_summary(out: Path, data: TrainingData, *, already_done: bool = True) ->
         content["counts"],
         validation.get("mean_ap"),
         tuple(data.absent_locations()),
-        data.group_kind,
+        content.get("group_kind", data.group_kind),
         already_done=already_done,
         cell_mean_ap=(validation.get("cell") or {}).get("mean_ap"),
         strict_map=(validation.get("strict") or {}).get("mean_ap"),

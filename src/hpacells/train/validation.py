@@ -32,7 +32,7 @@ class Validation:
     average_precision
         ``(K,)`` per location, of images; None where no held-out image has it.
     loss
-        Binary cross-entropy of the pooled logits.
+        Binary cross-entropy of the same pooled logits.
     n_fields
         Held-out fields.
     logits, embedding
@@ -93,7 +93,7 @@ def validate(
     truth
         What the cells truly show, where it is known.
     constants
-        How Negative is scored in single cells.
+        How Negative is scored, in single cells and, pooled from them, in images.
 
     Returns
     -------
@@ -106,18 +106,18 @@ def validate(
     with torch.inference_mode():
         logits, embedding = _classify(model, data, cells, device)
     model.train(was_training)
+    judged = calibrated_logits(logits.numpy(), Calibration(), constants or Postprocessing())
     sizes = np.diff(data.offsets)[fields].tolist()
     scores = torch.cat(  # (F, K)
         [
             pool_bag(part.unsqueeze(0), torch.ones((1, len(part)), dtype=torch.bool), pooling)
-            for part in logits.split(sizes)
+            for part in torch.from_numpy(judged).float().split(sizes)
         ]
     )
     targets = data.targets[fields]
     loss = nn.functional.binary_cross_entropy_with_logits(scores, torch.from_numpy(targets))
     by_cell = None
     if truth is not None and truth.known[cells].any():
-        judged = calibrated_logits(logits.numpy(), Calibration(), constants or Postprocessing())
         known = truth.known[cells]
         by_cell = precision_per_location(truth.targets[cells][known], judged[known])
     return Validation(

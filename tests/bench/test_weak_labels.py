@@ -1,0 +1,40 @@
+"""What the learning benchmark trains, without training it."""
+
+import argparse
+
+import pytest
+import weak_labels
+from weak_labels import ABLATIONS, Job, check_ablations
+from weak_runs import claim
+
+OPTIONS = argparse.Namespace(backbone="hpa_nfnet_pico", epochs=24)
+JOBS = [Job(name, "measured", 0) for name in ABLATIONS]
+
+
+def test_every_ablation_changes_the_shipped_recipe():
+    check_ablations(JOBS, OPTIONS)
+    folders = {job.name for job in JOBS}
+    assert len(folders) == len(JOBS)
+
+
+def test_an_ablation_of_what_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(ABLATIONS, "without focus", {"soften": {"share": 0}})
+    with pytest.raises(SystemExit, match="without focus"):
+        check_ablations([*JOBS, Job("without focus", "measured", 0)], OPTIONS)
+
+
+def test_an_ablation_keeps_the_rest_of_its_section():
+    recipe = weak_labels._recipe(Job(list(ABLATIONS)[3], "measured", 0), OPTIONS)
+    assert (recipe.teacher.weight, recipe.teacher.prior) == (1.0, False)
+
+
+def test_a_folder_of_another_training_is_refused_before_it_is_continued(tmp_path):
+    asked = {"recipe": {"epochs": 2, "seed": 0}, "data": "a", "test": "t"}
+    claim(tmp_path / "run", asked)
+    claim(tmp_path / "run", asked)
+    with pytest.raises(SystemExit, match=r"other epochs, test\."):
+        claim(tmp_path / "run", {**asked, "recipe": {"epochs": 3, "seed": 0}, "test": "u"})
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "checkpoint.pt").touch()
+    with pytest.raises(SystemExit, match=r"request\.json"):
+        claim(tmp_path / "old", asked)
