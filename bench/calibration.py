@@ -14,7 +14,6 @@ import argparse
 import csv
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -158,7 +157,7 @@ def _scored(data: Path, options: argparse.Namespace) -> Scored:
     partners = [
         (rows[fov_id, found], labels[fov_id, true])
         for fov_id in sorted({fov_id for fov_id, _ in labels})
-        for found, true in _matched(run / "masks", data / "truth", fov_id)
+        for found, true in _matched(run / "masks", data / "truth", fov_id).items()
         if (fov_id, found) in rows
     ]
     chosen = [i for i, _ in partners]
@@ -167,14 +166,9 @@ def _scored(data: Path, options: argparse.Namespace) -> Scored:
     return p.astype(np.float64), truth, cells["doubt"].to_numpy()[chosen].astype(np.float64)
 
 
-def _matched(found: Path, true: Path, fov_id: str) -> Iterator[tuple[int, int]]:
+def _matched(found: Path, true: Path, fov_id: str) -> dict[int, int]:
     images = [read_label_image(mask_path(folder, fov_id, "cells")) for folder in (found, true)]
-    overlap = overlap_labels(*images, fov_id)
-    for pair in overlap.match(LEAST_IOU):
-        yield (
-            int(overlap.found_ids[overlap.found_at[pair]]),
-            int(overlap.true_ids[overlap.true_at[pair]]),
-        )
+    return overlap_labels(*images, fov_id).partners(LEAST_IOU)
 
 
 def _score_real(real: Path, name: str) -> Scored:

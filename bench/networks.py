@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 from weak_data import BenchCells, cells_of, first_fields, middle
-from weak_runs import average_precisions, field_interval, train_and_score
+from weak_runs import add_options, average_precisions, field_interval, part_of, train_and_score
 
 from hpacells.core.storage import write_json
 from hpacells.train.bags import draw_epoch
@@ -65,23 +65,20 @@ def main() -> None:
     test = middle(cells_of("test", options.work), CROP_PX)
     costs = _costs(options.work / "networks" / "costs.json", cells)
     jobs = _jobs(costs, cells, options)
-    part, parts = (int(number) for number in options.part.split("/"))
-    mine = list(jobs.items())[part - 1 :: parts]
+    mine = part_of(list(jobs.items()), options.part)
     runs = {
         name: train_and_score(options.work / "networks" / name, config, cells.data, test)
         for name, config in mine
     }
-    if parts == 1:
+    if len(mine) == len(jobs):
         _report(runs, costs, test, options)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "bench_weak")
-    parser.add_argument("--fields", type=int, default=1000, help="to learn from: %(default)s")
+    add_options(parser)
     parser.add_argument("--budget-s", type=float, default=300.0, help="per network: %(default)s")
     parser.add_argument("--cells-seen", type=int, default=60_000, help="part 2: %(default)s")
-    parser.add_argument("--part", default="1/1", help="i/n of the trainings")
     return parser.parse_args()
 
 

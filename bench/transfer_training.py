@@ -26,11 +26,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from hpacells.core.crop_spec import CropSpec
 from hpacells.crops.store import CropStore
 from hpacells.model.network import CellClassifier
-from hpacells.model.timm_parts import ModelEmaV3, adaptive_clip_grad
+from hpacells.model.timm_parts import ModelEmaV3
 from hpacells.train.augment import augment_crops, hide_stains
 from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hpacells.train.config import AugmentConfig, TrainConfig
-from hpacells.train.optimizer import learning_rate_at
+from hpacells.train.optimizer import build_optimizer, clip_gradients, learning_rate_at
 
 __all__ = ["TrainingCells", "load_cells", "real_scores", "run_folder", "train_network"]
 
@@ -160,19 +160,7 @@ class _Loop:
         self.config = TrainConfig(learning_rate=learning_rate)
         self.network = _new_network()
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": [
-                        p for p in self.network.parameters() if (p.squeeze().ndim >= 2) == m
-                    ],
-                    "weight_decay": 0.02 if m else 0.0,
-                }
-                for m in (True, False)
-            ],
-            lr=learning_rate,
-        )
-        self.clipped = [p for n, p in self.network.named_parameters() if not n.startswith("head.")]
+        self.optimizer = build_optimizer([self.network], self.config)
         self.average = ModelEmaV3(self.network, decay=0.999, use_warmup=True)
 
     def _batch(self) -> npt.NDArray[np.int64]:
@@ -205,7 +193,7 @@ class _Loop:
             sys.exit(f"the loss is {value} at step {self.step}: lower --learning-rate")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        adaptive_clip_grad(self.clipped, clip_factor=self.config.clip_factor)
+        clip_gradients(self.network, self.config.clip_factor)
         self.optimizer.step()
         self.step += 1
         self.average.update(self.network, step=self.step)

@@ -29,7 +29,14 @@ import numpy.typing as npt
 import torch
 import yaml
 from weak_data import BenchCells, cells_of, first_fields, middle, wrong_labels
-from weak_runs import Run, average_precisions, field_interval, train_and_score
+from weak_runs import (
+    Run,
+    add_options,
+    average_precisions,
+    field_interval,
+    part_of,
+    train_and_score,
+)
 
 from hpacells.core.locations import LOCATION_KEYS
 from hpacells.core.storage import write_json
@@ -92,29 +99,27 @@ def main() -> None:
     jobs = _jobs(options)
     check_ablations(jobs, options)
     test = middle(cells_of("test", options.work), CROP_PX)
-    part, parts = (int(number) for number in options.part.split("/"))
+    part = part_of(jobs, options.part)
     runs: dict[Job, Run] = {}
     for regime in REGIMES:
-        mine = [job for job in jobs[part - 1 :: parts] if job.regime == regime]
+        mine = [job for job in part if job.regime == regime]
         if mine:
             cells = middle(
                 first_fields(cells_of(REGIMES[regime][0], options.work), options.fields), CROP_PX
             )
             for job in mine:
                 runs[job] = _run(job, cells, test, options)
-    if parts == 1:
+    if len(part) == len(jobs):
         _report(runs, test, options)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "bench_weak")
-    parser.add_argument("--fields", type=int, default=1000, help="to learn from: %(default)s")
+    add_options(parser)
     parser.add_argument("--epochs", type=int, default=24, help="of every training: %(default)s")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind: %(default)s")
     parser.add_argument("--ablate", action="store_true", help="also change one part at a time")
     parser.add_argument("--backbone", default="hpa_nfnet_pico")
-    parser.add_argument("--part", default="1/1", help="i/n of the trainings")
     return parser.parse_args()
 
 

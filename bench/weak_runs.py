@@ -7,11 +7,12 @@
     FOLDER/scores.npy, run.json      when it is done
 """
 
+import argparse
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.metrics import average_precision_score
 from weak_data import BenchCells
 
-from hpacells.core.locations import LOCATION_KEYS, N_LOCATIONS, NEGATIVE
+from hpacells.core.locations import LOCATION_KEYS, NEGATIVE
 from hpacells.core.storage import write_json
 from hpacells.model.network import CellClassifier
 from hpacells.train.config import TrainConfig
@@ -30,16 +30,20 @@ from hpacells.train.data import TrainingData
 from hpacells.train.loop import train_classifier
 from hpacells.train.rounds import recipe_with_cell_targets, run_rounds
 from hpacells.train.split import split_folds
+from hpacells.train.validation import precision_per_location
 
 __all__ = [
     "Run",
+    "add_options",
     "average_precisions",
     "claim",
     "field_interval",
+    "part_of",
     "score_cells",
     "train_and_score",
 ]
 
+ROOT = Path(__file__).parents[1]
 Floats = npt.NDArray[np.float32]
 _BATCH = 128
 
@@ -189,20 +193,26 @@ def score_cells(network: CellClassifier, test: BenchCells, *, own_negative: bool
     return np.asarray(scores, np.float32)
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that the learning benchmarks share."""
+    parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "bench_weak")
+    parser.add_argument("--fields", type=int, default=1000, help="to learn from: %(default)s")
+    parser.add_argument("--part", default="1/1", help="i/n of the trainings")
+
+
+def part_of(jobs: Sequence[Any], part: str) -> Sequence[Any]:
+    """Give the trainings of ``--part i/n``, every n-th from the i-th."""
+    i, n = (int(number) for number in part.split("/"))
+    return jobs[i - 1 :: n]
+
+
 def average_precisions(
     scores: Floats, test: BenchCells, chosen: npt.NDArray[np.int64] | None = None
 ) -> npt.NDArray[np.float64]:
     """Give each location's average precision ``(K,)`` over cells; nan where none has it."""
     truth = test.truth.targets[test.truth.known]
     rows = np.arange(len(truth)) if chosen is None else chosen
-    return np.array(
-        [
-            average_precision_score(truth[rows, k], scores[rows, k])
-            if truth[rows, k].any()
-            else np.nan
-            for k in range(N_LOCATIONS)
-        ]
-    )
+    return np.array(precision_per_location(truth[rows], scores[rows]), np.float64)
 
 
 def field_interval(
@@ -216,7 +226,7 @@ def field_interval(
         Of the positions of cells, repeated ones too.
     """
     rng = np.random.default_rng(0)
-    genes = np.repeat(np.array(test.data.groups), np.diff(test.data.offsets))[test.truth.known]
+    genes = np.array(test.data.groups)[test.data.field_of_cell[test.truth.known]]
     names, member = np.unique(genes, return_inverse=True)
     cells_of = [np.flatnonzero(member == i) for i in range(len(names))]
     drawn = [

@@ -21,7 +21,7 @@ from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CellStatus, CellTable
 from hpacells.core.errors import InputError
 from hpacells.core.storage import atomic_path
 
-__all__ = ["FieldCrops", "kept_cells", "read_part", "read_part_tables", "write_part"]
+__all__ = ["FieldCrops", "kept_cells", "kept_rows", "read_part", "read_part_tables", "write_part"]
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,14 @@ class FieldCrops:
         return kept_cells(self.cells.table)
 
 
+def kept_rows(cells: pa.Table) -> pa.Table:
+    """Give the rows of the cells that get a crop: all but the rejected ones, in table order."""
+    return cells.filter(pc.not_equal(cells["status"], CellStatus.REJECTED.value))
+
+
 def kept_cells(cells: pa.Table) -> npt.NDArray[np.int32]:
-    """Give the ids of the cells that get a crop: all but the rejected ones, in table order."""
-    kept = cells.filter(pc.not_equal(cells["status"], CellStatus.REJECTED.value))
-    return np.asarray(kept["cell_id"].to_numpy(), np.int32)
+    """Give the ids of the cells that get a crop, in table order."""
+    return np.asarray(kept_rows(cells)["cell_id"].to_numpy(), np.int32)
 
 
 def write_part(path: Path, part: FieldCrops) -> None:

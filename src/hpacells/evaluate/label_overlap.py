@@ -70,6 +70,12 @@ class LabelOverlap:
                 pairs.append(candidates[k])
         return np.array(sorted(pairs), np.int64)
 
+    def partners(self, threshold: float) -> dict[int, int]:
+        """Give found id → true id of the pairs that match, by ascending found id."""
+        pairs = self.match(threshold)
+        found, true = self.found_ids[self.found_at[pairs]], self.true_ids[self.true_at[pairs]]
+        return dict(zip(found.tolist(), true.tolist(), strict=True))
+
 
 def overlap_labels(found: Labels, true: Labels, where: str) -> LabelOverlap:
     """Lay two label images over each other.

@@ -72,6 +72,11 @@ class TrainingData:
     cell_targets: npt.NDArray[np.float32] | None = None
 
     @property
+    def field_of_cell(self) -> npt.NDArray[np.int64]:
+        """Position of each cell's field, ``(N,)`` ascending."""
+        return np.repeat(np.arange(self.n_fields), np.diff(self.offsets))
+
+    @property
     def n_fields(self) -> int:
         """Fields that can be used."""
         return len(self.fov_ids)

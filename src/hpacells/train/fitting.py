@@ -62,7 +62,7 @@ def fit_on_held_out(
         told.update({key: f"{value}: no field was held out" for key, value in told.items()})
         return found
     cells = cells_of(data, fields)
-    owner = np.repeat(np.arange(data.n_fields), np.diff(data.offsets))[cells]
+    owner = data.field_of_cell[cells]
     fitted = fit_calibration(
         validation.logits, owner, data.targets, constants, frequency=data.targets.mean(axis=0)
     )

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from hpacells.core.cell_table import CellStatus, CellTable
+from hpacells.core.cell_table import CellTable
 from hpacells.core.locations import LOCATION_KEYS, N_LOCATIONS
 from hpacells.core.predictions import PredictionTable
 from hpacells.core.submission import (
@@ -26,6 +26,7 @@ from hpacells.core.submission import (
     read_submission,
     write_submission,
 )
+from hpacells.crops.field_crops import kept_rows
 from hpacells.crops.store import CropStore
 from hpacells.evaluate.matching import Matches, match_submission
 from hpacells.evaluate.strict import score_matches
@@ -137,8 +138,7 @@ def _score(
     spec: ModelSpec,
     store: CropStore,
 ) -> _Judged:
-    table = store.cells_table()
-    table = table.filter(pc.not_equal(table["status"], CellStatus.REJECTED.value))
+    table = kept_rows(store.cells_table())
     fov_ids = [data.fov_ids[i] for i in fields]
     about = {row["fov_id"]: row["cell_line"] or NO_LINE for row in store.fields_table().to_pylist()}
     # not written yet: only its constants are used

@@ -125,9 +125,8 @@ def _judge_fold(
     checkpoint = file.with_suffix(".pt")
     result = train_classifier(data, left_out, short, checkpoint_path=checkpoint, progress=tell)
     if result.validation is not None:  # one process of several has it
-        judged = np.repeat(fold == i, np.diff(data.offsets))[
-            cells_of(data, np.flatnonzero(left_out))
-        ]
+        answered = cells_of(data, np.flatnonzero(left_out))
+        judged = fold[data.field_of_cell[answered]] == i
         with atomic_path(file) as temporary, temporary.open("wb") as opened:
             np.savez(opened, logits=result.validation.logits[judged])
         checkpoint.unlink(missing_ok=True)
@@ -137,7 +136,7 @@ def _judge_fold(
 def _targets(
     data: TrainingData, fold: Indices, logits: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    owner = np.repeat(np.arange(data.n_fields), np.diff(data.offsets))
+    owner = data.field_of_cell
     used = fold[owner] >= 0
     targets = np.full(logits.shape, -1, np.float32)
     targets[used] = soft_targets(

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from hpacells.core.cell_table import CellStatus
 from hpacells.core.errors import TableError
 from hpacells.core.locations import N_LOCATIONS, parse_class_ids, target_vector
+from hpacells.crops.field_crops import kept_rows
 from hpacells.crops.store import CropStore
 from hpacells.evaluate.label_overlap import overlap_labels
 from hpacells.images.mask_files import mask_path, read_label_image
@@ -124,15 +124,7 @@ def read_cell_truth(
             read_label_image(mask_path(folder, fov_id, "cells"))
             for folder in (files.found_masks, files.dataset / "truth")
         )
-        overlap = overlap_labels(found, true, fov_id)
-        pairs = overlap.match(_IOU)
-        partner = dict(
-            zip(
-                overlap.found_ids[overlap.found_at[pairs]].tolist(),
-                overlap.true_ids[overlap.true_at[pairs]].tolist(),
-                strict=True,
-            )
-        )
+        partner = overlap_labels(found, true, fov_id).partners(_IOU)
         field = position[fov_id]
         for cell in range(int(data.offsets[field]), int(data.offsets[field + 1])):
             classes = labels.get((fov_id, partner.get(int(ids[cell]), 0)))
@@ -143,8 +135,7 @@ def read_cell_truth(
 
 def cell_ids(store: CropStore, data: TrainingData) -> npt.NDArray[np.int64]:
     """Give the mask id ``(N,)`` of every cell of the data, in its order."""
-    table = store.cells_table()
-    table = table.filter(pc.not_equal(table["status"], CellStatus.REJECTED.value))
+    table = kept_rows(store.cells_table())
     table = table.filter(pc.is_in(table["fov_id"], pc.cast(list(data.fov_ids), "string")))
     return np.asarray(table["cell_id"].to_numpy(), np.int64)
 
