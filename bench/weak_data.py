@@ -38,7 +38,7 @@ class _Set:
     presence: float = 1.0
 
 
-SETS = {"train": _Set(1000, 2000), "halved": _Set(2000, 1000, 0.5), "test": _Set(870_000, 320)}
+SETS = {"train": _Set(1000, 2000), "halved": _Set(2000, 1500, 0.5), "test": _Set(870_000, 320)}
 
 
 @dataclass(frozen=True)

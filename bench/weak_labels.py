@@ -5,7 +5,10 @@ label of its image, *weak* is the recipe's way of learning from image labels. Al
 cells (found by the segmenter), the same number of steps, the same augmentation; Negative is derived
 from the other locations for all. The figure is the share of the gap closed, (weak - naive) / (full
 - naive), of the mean average precision over cells of unseen seeds. It says something only where
-full is 0.70-0.95 and naive at most 0.9 of it.
+full is 0.70-0.95 and naive at most 0.9 of it. All 19 locations are learned; the mean is over the
+ten (``JUDGED``) that a network taught by cells learned best within minutes in an earlier trial, for
+the other nine (small or faint structures) full itself is far below 0.70 after such short trainings.
+Their figures are in the result too, and the mean over all 19 is said beside.
 
 Three noise regimes, none of them told to the training: the measured label noise, half the presence
 (other fields, simulated so), and a tenth of the images labelled as another image.
@@ -46,7 +49,13 @@ from hpacells.train.data import TrainingData
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "configs" / "shipped.yaml"
 CROP_PX = 96
+JUDGED = (
+    "nucleoplasm", "nuclear_membrane", "nucleoli", "nuclear_speckles", "endoplasmic_reticulum",
+    "actin_filaments", "microtubules", "mitotic_spindle", "cytosol", "negative",
+)  # fmt: skip
+_JUDGED = [LOCATION_KEYS.index(key) for key in JUDGED]
 REGIMES = {"measured": ("train", 0.0), "halved": ("halved", 0.0), "wrong": ("train", 0.1)}
+SAME_AS_MEASURED = ("full", "wrong")  # true locations don't change with the labels
 TOLD = {
     "measured": "measured label noise",
     "halved": "presence halved",
@@ -120,6 +129,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind: %(default)s")
     parser.add_argument("--ablate", action="store_true", help="also change one part at a time")
     parser.add_argument("--backbone", default="hpa_nfnet_pico")
+    parser.add_argument(
+        "--precision", default="32-true", help="32-true, or bf16-mixed where the CPU has it"
+    )
     return parser.parse_args()
 
 
@@ -129,6 +141,7 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
         for seed in range(options.seeds)
         for regime in REGIMES
         for method in ("full", "naive", "weak")
+        if (method, regime) != SAME_AS_MEASURED
     ]
     if options.ablate:
         jobs += [Job(name, "measured", 0) for name in ABLATIONS]
@@ -149,6 +162,7 @@ def _recipe(job: Job, options: argparse.Namespace) -> TrainConfig:
     content |= {
         "backbone": options.backbone, "crop_px": CROP_PX, "epochs": options.epochs,
         "val_fraction": 0, "seed": job.seed, "negative_target": "none", "validate_every": 1000,
+        "precision": options.precision,
     }  # fmt: skip
     one_label = ONE_LABEL_A_CELL if job.method in ("full", "naive") else {}
     for key, value in {**one_label, **ABLATIONS.get(job.method, {})}.items():
@@ -184,7 +198,9 @@ def _report(runs: dict[Job, Run], test: BenchCells, options: argparse.Namespace)
     for regime, told in TOLD.items():
         each = {
             method: [
-                run for job, run in runs.items() if (job.method, job.regime) == (method, regime)
+                run
+                for job, run in runs.items()
+                if (job.method, job.regime) == _where(method, regime)
             ]
             for method in ("full", "naive", "weak")
         }
@@ -193,7 +209,10 @@ def _report(runs: dict[Job, Run], test: BenchCells, options: argparse.Namespace)
         closed = (weak - naive) / (full - naive)
         valid = FULL_IS[0] <= full <= FULL_IS[1] and naive <= NAIVE_AT_MOST * full
         low, high = field_interval(lambda chosen, each=each: _closed(each, test, chosen), test)
-        shown = ", ".join(f"{m} {v.mean():.3f}{_spread(v)}" for m, v in values.items())
+        shown = ", ".join(
+            f"{m} {v.mean():.3f}{_spread(v)} (all 19: {_all_19(each[m], test):.3f})"
+            for m, v in values.items()
+        )
         rows.append(
             {
                 "what": f"gap closed, {told}",
@@ -220,7 +239,8 @@ def _report(runs: dict[Job, Run], test: BenchCells, options: argparse.Namespace)
             rows.append(
                 {"what": job.method, "asked": "reported", "measured": f"{value:.3f}", "met": None}
             )
-    facts = {"fields": options.fields, "epochs": options.epochs, "backbone": options.backbone}
+    names = ("fields", "epochs", "backbone", "precision")
+    facts = {name: getattr(options, name) for name in names} | {"judged": JUDGED}
     write_json(
         ROOT / "bench" / "results" / "weak_labels.json", {"rows": rows, **facts, "ap": found}
     )
@@ -228,8 +248,17 @@ def _report(runs: dict[Job, Run], test: BenchCells, options: argparse.Namespace)
         print(f"{row['what']}: {row['measured']} (asked {row['asked']})")
 
 
+def _where(method: str, regime: str) -> tuple[str, str]:
+    """Say of which regime's data a method was trained for a regime."""
+    return (method, "measured" if (method, regime) == SAME_AS_MEASURED else regime)
+
+
 def _mean_ap(run: Run, test: BenchCells, chosen: npt.NDArray[np.int64] | None = None) -> float:
-    return float(np.nanmean(average_precisions(run.scores, test, chosen)))
+    return float(np.nanmean(average_precisions(run.scores, test, chosen)[_JUDGED]))
+
+
+def _all_19(runs: list[Run], test: BenchCells) -> float:
+    return float(np.mean([np.nanmean(average_precisions(run.scores, test)) for run in runs]))
 
 
 def _closed(each: dict[str, list[Run]], test: BenchCells, chosen: npt.NDArray[np.int64]) -> float:

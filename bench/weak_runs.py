@@ -196,7 +196,7 @@ def score_cells(network: CellClassifier, test: BenchCells, *, own_negative: bool
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that the learning benchmarks share."""
     parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "bench_weak")
-    parser.add_argument("--fields", type=int, default=1000, help="to learn from: %(default)s")
+    parser.add_argument("--fields", type=int, default=1500, help="to learn from: %(default)s")
     parser.add_argument("--part", default="1/1", help="i/n of the trainings")
 
 

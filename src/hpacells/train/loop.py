@@ -158,6 +158,7 @@ class _Loop:
         self.history: list[Row] = []
         self._sums: dict[str, float] = {}
         self._started = (time.monotonic(), 0)
+        self._last_planes: tuple[StepInput, int, Tensor] | None = None
         self.fabric = open_fabric(config)
         device = self.fabric.device
         self.attention: AttentionPooling | None = None
@@ -294,20 +295,29 @@ class _Loop:
             ``(size, K + D)`` or ``(size, K + D + K)``.
         """
         torch.manual_seed(_mix_seed(self.config.seed, self.step, part))
-        crops, masks = self._send(step, part)
+        alone = self._planes(step, part)
         if self.config.consistency.weight == 0:
-            return torch.cat(self.model(crops, masks), dim=1)
-        logits, embedding = self.model(
-            torch.cat([crops, crops]), torch.cat([masks, torch.ones_like(masks)])
-        )
+            return torch.cat(self.model(alone, None), dim=1)
+        crops, masks = self._send(step, part)
+        in_field = self.network.prepare(crops, torch.ones_like(masks))
+        logits, embedding = self.model(torch.cat([alone, in_field]), None)
         alone, in_field = logits.chunk(2)
         return torch.cat([alone, embedding[: len(alone)], in_field], dim=1)
 
     @torch.no_grad()
     def _ask_teacher(self, step: StepInput, part: int) -> Tensor:
         with self.fabric.autocast():
-            logits: Tensor = self.average.module(*self._send(step, part))[0]
+            logits: Tensor = self.average.module(self._planes(step, part), None)[0]
         return logits.float()
+
+    @torch.no_grad()
+    def _planes(self, step: StepInput, part: int) -> Tensor:
+        """Give the network's input of a part; the teacher asks for what the student was given."""
+        last = self._last_planes
+        if last is None or last[0] is not step or last[1] != part:
+            last = (step, part, self.network.prepare(*self._send(step, part)))
+            self._last_planes = last
+        return last[2]
 
     def _send(self, step: StepInput, part: int) -> tuple[Tensor, Tensor]:
         """Send a part's crops and masks to the device; parts are equal, the last ones filled up."""
@@ -316,8 +326,7 @@ class _Loop:
         cells = torch.arange(first, first + size).clamp_max(len(step.crops) - 1)
         taken = slice(first, first + size) if first + size <= len(step.crops) else cells
         device = self.fabric.device
-        crops = step.crops[taken].to(device, memory_format=torch.channels_last)
-        return crops, step.cell_masks[taken].to(device)
+        return step.crops[taken].to(device), step.cell_masks[taken].to(device)
 
     def _count(self, loss: BagLoss, n_cells: int) -> float:
         self._started = (self._started[0], self._started[1] + n_cells)

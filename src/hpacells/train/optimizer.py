@@ -54,7 +54,7 @@ def build_optimizer(modules: Iterable[nn.Module], config: TrainConfig) -> torch.
         return torch.optim.SGD(
             groups, lr=config.learning_rate, momentum=config.momentum, nesterov=nesterov
         )
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def clip_gradients(network: nn.Module, clip_factor: float) -> None:
