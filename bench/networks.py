@@ -63,7 +63,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cells = middle(first_fields(cells_of("train", options.work), options.fields), CROP_PX)
     test = middle(cells_of("test", options.work), CROP_PX)
-    costs = _costs(options.work / "networks" / "costs.json", cells)
+    costs = _costs(options.work / "networks" / "costs.json", cells, options.precision)
     jobs = _jobs(costs, cells, options)
     mine = part_of(list(jobs.items()), options.part)
     runs = {
@@ -82,29 +82,32 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _recipe(**changes: Any) -> TrainConfig:
+def _recipe(precision: str, **changes: Any) -> TrainConfig:
     return TrainConfig(
         **{
             "crop_px": CROP_PX, "pixel_size_um": 0.25, "bag_size": BAG, "bags_per_batch": BAGS,
-            "learning_rate": 2e-3, "negative_target": "none", "val_fraction": 0, **changes,
+            "learning_rate": 2e-3, "negative_target": "none", "val_fraction": 0,
+            "precision": precision, **changes,
         }
     )  # fmt: skip
 
 
-def _costs(file: Path, cells: BenchCells) -> dict[str, float]:
+def _costs(file: Path, cells: BenchCells, precision: str) -> dict[str, float]:
     """Measure the seconds of a cell in training, one thread, all networks in turn; once."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):  # a second process waits, and reads the same
         if not file.is_file():
-            write_json(file, _measure_costs(cells))
+            write_json(file, _measure_costs(cells, precision))
     known: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
     return known
 
 
-def _measure_costs(cells: BenchCells) -> dict[str, float]:
+def _measure_costs(cells: BenchCells, precision: str) -> dict[str, float]:
     """Take a few steps as a training takes them: crops augmented, forward, backward, optimizer."""
     nothing = np.zeros(cells.data.n_fields, np.bool_)
-    loops = {name: _Loop(cells.data, nothing, _recipe(backbone=name)) for name in NETWORKS}
+    loops = {
+        name: _Loop(cells.data, nothing, _recipe(precision, backbone=name)) for name in NETWORKS
+    }
     batches = draw_epoch(
         cells.data, np.arange(cells.data.n_fields), bag_size=BAG, bags_per_batch=BAGS,
         rng=np.random.default_rng(0),
@@ -127,7 +130,7 @@ def _jobs(
     jobs = {}
     for name, cost in sorted(costs.items(), key=lambda item: -item[1]):
         epochs = max(1, round(options.budget_s / cost / per_epoch))
-        jobs[f"cost_{name}"] = _recipe(backbone=name, epochs=epochs)
+        jobs[f"cost_{name}"] = _recipe(options.precision, backbone=name, epochs=epochs)
     pico = jobs["cost_hpa_nfnet_pico"].model_dump() | {"encoder_input": "stains"}
     jobs["input_stains"] = TrainConfig.model_validate(pico)
     epochs = max(1, round(options.cells_seen / per_epoch))
@@ -136,8 +139,8 @@ def _jobs(
             for augment in ("weak", "strong"):
                 key = f"study_{name.replace(', ', '_').replace(' ', '-')}_{bags * BAG}_{augment}"
                 jobs[key] = _recipe(
-                    **recipe, bags_per_batch=bags, augment=augment, epochs=epochs,
-                    learning_rate=1e-3 * math.sqrt(bags / 4),
+                    options.precision, **recipe, bags_per_batch=bags, augment=augment,
+                    epochs=epochs, learning_rate=1e-3 * math.sqrt(bags / 4),
                 )  # fmt: skip
     return jobs
 

@@ -2,8 +2,8 @@
 
 Each ``bench/<name>.py`` writes ``bench/results/<name>.json``: a list of rows with ``what``,
 ``asked``, ``measured``, and ``met`` (true, false or null where nothing was asked).
-``transfer`` trains a network, which takes hours the first time. ``weak_labels`` and ``networks``
-train dozens: they run only when they are named, and their kept results stay. Name benchmarks to run
+``transfer`` trains a network, which takes hours the first time. Those in ``LONG`` train several to
+dozens: they run only when they are named, and their kept results stay. Name benchmarks to run
 only those: ``python bench/run_all.py metric_speed memory``.
 """
 
@@ -25,7 +25,7 @@ NOT_BENCHES = {
     "weak_data",
     "weak_runs",
 }
-LONG = {"networks", "weak_labels"}
+LONG = {"left_out_lines", "networks", "weak_labels"}
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ __all__ = [
     "BenchCells",
     "cells_of",
     "first_fields",
+    "keep_fields",
     "middle",
     "wrong_labels",
 ]
@@ -97,18 +98,25 @@ def _truth(
 
 def first_fields(cells: BenchCells, n: int) -> BenchCells:
     """Keep the first ``n`` fields (samples stay together but for the last)."""
-    data, stop = cells.data, int(cells.data.offsets[n])
-    kept = replace(
+    return keep_fields(cells, np.arange(n))
+
+
+def keep_fields(cells: BenchCells, fields: npt.NDArray[np.int64]) -> BenchCells:
+    """Keep some fields, named by their positions in rising order."""
+    data = cells.data
+    kept = np.isin(data.field_of_cell, fields)
+    sizes = np.diff(data.offsets)[fields]
+    fewer = replace(
         data,
-        crops=data.crops[:stop],
-        cell_masks=data.cell_masks[:stop],
-        offsets=data.offsets[: n + 1],
-        targets=data.targets[:n],
-        fov_ids=data.fov_ids[:n],
-        groups=data.groups[:n],
+        crops=data.crops[kept],
+        cell_masks=data.cell_masks[kept],
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        targets=data.targets[fields],
+        fov_ids=tuple(data.fov_ids[i] for i in fields),
+        groups=tuple(data.groups[i] for i in fields),
     )
-    truth = CellTruth(cells.truth.targets[:stop], cells.truth.known[:stop])
-    return BenchCells(kept, truth, cells.lines[:n])
+    truth = CellTruth(cells.truth.targets[kept], cells.truth.known[kept])
+    return BenchCells(fewer, truth, tuple(cells.lines[i] for i in fields))
 
 
 def middle(cells: BenchCells, side_px: int) -> BenchCells:

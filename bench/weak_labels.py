@@ -125,13 +125,10 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     add_options(parser)
-    parser.add_argument("--epochs", type=int, default=24, help="of every training: %(default)s")
+    parser.add_argument("--epochs", type=int, default=16, help="of every training: %(default)s")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind: %(default)s")
     parser.add_argument("--ablate", action="store_true", help="also change one part at a time")
     parser.add_argument("--backbone", default="hpa_nfnet_pico")
-    parser.add_argument(
-        "--precision", default="32-true", help="32-true, or bf16-mixed where the CPU has it"
-    )
     return parser.parse_args()
 
 

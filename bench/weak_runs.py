@@ -197,6 +197,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that the learning benchmarks share."""
     parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "bench_weak")
     parser.add_argument("--fields", type=int, default=1500, help="to learn from: %(default)s")
+    parser.add_argument(
+        "--precision", default="32-true", help="32-true, or bf16-mixed where the CPU has it"
+    )
     parser.add_argument("--part", default="1/1", help="i/n of the trainings")
 
 
