@@ -83,6 +83,13 @@ def test_a_gene_has_as_many_lines_as_there_are(lines, count):
     assert {len({s.cell_line for s in one}) for one in genes.values()} == {count}
 
 
+def test_fields_that_are_samples_of_their_own_hold_as_many_labels():
+    alone = [draw_sample(4, i, "uniform", samples="single") for i in range(60)]
+    assert [s.ordinal for s in alone] == list(range(60))
+    assert len({s.gene for s in alone}) == 60
+    assert len({draw_sample(4, i, "uniform").gene for i in range(60)}) < 40
+
+
 def test_a_field_alone_draws_what_it_draws_in_the_dataset():
     assert draw_sample(4, 31, "atlas") == [draw_sample(4, i, "atlas") for i in range(40)][31]
     assert draw_sample(4, 31, "atlas") != draw_sample(5, 31, "atlas")

@@ -30,6 +30,11 @@ class _Frequencies(StrEnum):
     ATLAS = "atlas"
 
 
+class _Samples(StrEnum):
+    ATLAS = "atlas"
+    SINGLE = "single"
+
+
 class _Variation(StrEnum):
     DEFAULT = "default"
     NONE = "none"
@@ -75,6 +80,13 @@ def simulate(
             "0.05-1: the smaller, the less a label says of single cells."
         ),
     ] = 1.0,
+    samples: Annotated[
+        _Samples,
+        typer.Option(
+            help="Fields that share a label: one to six, as in the atlas, or each its own, which "
+            "gives a training set more labels."
+        ),
+    ] = _Samples.ATLAS,
     gallery: Annotated[
         bool,
         typer.Option(
@@ -102,6 +114,7 @@ def simulate(
         cell_lines=tuple(sorted(set(cell_line or ()))),
         variation=variation.value,
         presence=presence,
+        samples=samples.value,
     )
     with show_progress("simulate") as progress:
         summary = write_dataset(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from hpacells.core.errors import ConfigError
 from hpacells.simulate.cell_lines import CELL_LINES
 from hpacells.simulate.designed_variation import VariationChoice
+from hpacells.simulate.label_model import SampleSize
 from hpacells.simulate.label_sets import Frequencies
 
 __all__ = [
@@ -58,6 +59,10 @@ class SimulateConfig(BaseModel):
     presence: float = 1.0
     """Factor on the share of an image's cells that carry a location of its label, 0.05-1; the
     spindle, which mitosis decides, is left out. Below 1 labels say less of single cells."""
+
+    samples: SampleSize = "atlas"
+    """``atlas``: one to six fields with one label; ``single``: each field has a gene or cell line
+    of its own, so that a training set of few fields holds as many labels as fields."""
 
     @property
     def side_um(self) -> float:

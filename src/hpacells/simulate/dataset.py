@@ -155,7 +155,8 @@ def _check_folder(out: Path, settings: dict[str, Any], fields: int) -> bool:
     if path.exists():
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
-            old = {"presence": 1.0, **known["settings"]}  # not written before there was a choice
+            # what was not written before there was a choice
+            old = {"presence": 1.0, "samples": "atlas", **known["settings"]}
             old_fields, look = known["fields"], known.get("look", _LOOK)
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise OutputError(

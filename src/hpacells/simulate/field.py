@@ -130,7 +130,12 @@ def simulate_field(seed: int, index: int, config: SimulateConfig) -> SimulatedFi
     config.check(seed=seed)
     frequencies = config.class_frequencies
     sample = draw_sample(
-        seed, index, frequencies, cell_lines=config.cell_lines, variation=config.variation
+        seed,
+        index,
+        frequencies,
+        cell_lines=config.cell_lines,
+        variation=config.variation,
+        samples=config.samples,
     )
     anatomies = build_anatomies(
         draw_layout(

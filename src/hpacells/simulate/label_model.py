@@ -14,6 +14,7 @@ same in every line; where it is not, one location came or went.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -26,7 +27,10 @@ from hpacells.simulate.designed_variation import (
 )
 from hpacells.simulate.label_sets import Frequencies, label_sets
 
-__all__ = ["FIELDS_PER_BLOCK", "Sample", "draw_sample"]
+__all__ = ["FIELDS_PER_BLOCK", "Sample", "SampleSize", "draw_sample"]
+
+SampleSize = Literal["atlas", "single"]
+"""``atlas``: samples of one to six fields; ``single``: each field is a sample of its own."""
 
 FIELDS_PER_BLOCK = 24
 _FIRST_SIZES = (1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 4, 4)
@@ -72,6 +76,7 @@ def draw_sample(
     *,
     cell_lines: Sequence[str] = (),
     variation: VariationChoice = "default",
+    samples: SampleSize = "atlas",
 ) -> Sample:
     """Find the sample that field ``index`` belongs to, and draw what it is.
 
@@ -86,18 +91,20 @@ def draw_sample(
         different ones, as far as there are so many.
     variation
         A kind for every sample, or ``default``. ``spatial`` draws labels of at least two locations.
+    samples
+        How many fields a sample has.
 
     Returns
     -------
     Sample
-        The same for the one to six neighbouring fields of a sample.
+        The same for the neighbouring fields of a sample.
 
     Raises
     ------
     ConfigError
         When a cell line is unknown.
     """
-    ordinal = _sample_of(seed, index)
+    ordinal = index if samples == "single" else _sample_of(seed, index)
     gene, turn = _gene_of(ordinal)
     rng = np.random.default_rng([seed, gene, 2])
     sets = label_sets(frequencies)
