@@ -15,7 +15,7 @@ from hpacells.core import errors
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "hpacells").rglob("*.py"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r'\]\(([^)\s]+)[^)]*\)|(?:src|href)="([^"]+)"')
 MODULES = sorted(
     info.name for info in pkgutil.walk_packages(hpacells.__path__, "hpacells.") if not info.ispkg

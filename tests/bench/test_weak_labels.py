@@ -7,7 +7,7 @@ import weak_labels
 from weak_labels import ABLATIONS, Job, check_ablations
 from weak_runs import claim
 
-OPTIONS = argparse.Namespace(backbone="hpa_nfnet_pico", epochs=24)
+OPTIONS = argparse.Namespace(backbone="hpa_nfnet_pico", epochs=24, precision="32-true")
 JOBS = [Job(name, "measured", 0) for name in ABLATIONS]
 
 

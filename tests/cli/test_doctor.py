@@ -186,7 +186,7 @@ def test_published_segmenters_are_told_with_what_they_lack(healthy, monkeypatch,
     monkeypatch.setattr(type(doctor.CELLPOSE), "installed", lambda self: self.package == "cellpose")
     found = {finding.what: finding for finding in doctor._published_segmenters()}
     assert found["segmenter cellpose"].remedy == "hpacells models install cellpose"
-    assert found["segmenter atlas"].remedy.endswith("'.[bioimageio]'")
+    assert found["segmenter hpa-unet"].remedy.endswith("'.[bioimageio]'")
     assert "instanseg-torch is not installed" in found["segmenter instanseg"].found
     (tmp_path / "cache" / "cellpose").mkdir(parents=True)
     (tmp_path / "cache" / "cellpose" / "cpsam_v2").write_bytes(b"")

@@ -3,12 +3,12 @@
 import hashlib
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from hpacells.cli import models
 from hpacells.cli.app import main
 from hpacells.cli.models import app
-from hpacells.runtime.published_weights import PublishedFile, PublishedWeights
 
 RUNNER = CliRunner()
 
@@ -76,27 +76,52 @@ def test_no_model_says_how_to_get_one(monkeypatch):
 
 @pytest.fixture
 def published(monkeypatch, tmp_path):
-    """One published segmenter whose address is a local file."""
+    """An own entry, a segmenter whose address is a local file."""
     monkeypatch.setenv("HPACELLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HPACELLS_MODELS", str(tmp_path / "models.yaml"))
     (tmp_path / "a.pt").write_bytes(b"weights")
-    sha256 = hashlib.sha256(b"weights").hexdigest()
-    file = PublishedFile("a.pt", (tmp_path / "a.pt").as_uri(), sha256)
-    weights = PublishedWeights("cellpose", "Cells", "CC-BY-NC-4.0", "Not for sale.", (file,))
-    monkeypatch.setattr(models, "SEGMENTER_WEIGHTS", {"cellpose": weights})
-    return tmp_path / "cache" / "cellpose" / "a.pt"
+    entry = {
+        "name": "mine",
+        "task": "segmenter",
+        "format": "as_published",
+        "title": "Cells",
+        "good_for": "tests",
+        "stains": ["blue"],
+        "pixel_size_um": 0.5,
+        "classes": "cells",
+        "size_mb": 3,
+        "licence": "CC-BY-NC-4.0",
+        "notice": "Not for sale.",
+        "citation": "doi:10.1/2",
+        "files": [
+            {
+                "url": (tmp_path / "a.pt").as_uri(),
+                "sha256": hashlib.sha256(b"weights").hexdigest(),
+            }
+        ],
+    }
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump({"models": [entry]}))
+    return tmp_path / "cache" / "mine" / "a.pt"
 
 
 def test_weights_of_a_segmenter_come_and_go(shipped, published):
-    assert "fetched   no" in RUNNER.invoke(app, []).output
-    output = RUNNER.invoke(app, ["install", "cellpose"]).output
-    assert output.index("CC-BY-NC-4.0. Not for sale.") < output.index("fetching")
+    listed = RUNNER.invoke(app, []).output
+    assert listed.index("Shipped:") < listed.index("Installed: none") < listed.index("Available")
+    assert "installed no: hpacells models install mine" in listed
+    output = RUNNER.invoke(app, ["install", "mine"]).output
+    assert output.index("CC-BY-NC-4.0. Not for sale. Cite: doi:10.1/2.") < output.index("fetching")
     assert published.read_bytes() == b"weights"
-    assert "fetched   yes" in RUNNER.invoke(app, ["list", "cellpose"]).output
+    listed = RUNNER.invoke(app, []).output
+    assert listed.index("Installed:") < listed.index("mine: Cells") < listed.index("Available")
+    told = RUNNER.invoke(app, ["list", "mine"]).output
+    for words in ("segmenter mine", "tests", "blue at 0.5 µm", "3 MB", "doi:10.1/2", "yes"):
+        assert words in told
+    assert "nothing to do" in RUNNER.invoke(app, ["install", "mine"]).output
     verified = RUNNER.invoke(app, ["verify"]).output
     assert "a.pt agrees with the sha256 known from its publisher" in verified
     published.write_bytes(b"damaged")
-    assert "expected sha256" in str(RUNNER.invoke(app, ["verify", "cellpose"]).exception)
-    assert "1 file(s) removed" in RUNNER.invoke(app, ["remove", "cellpose"]).output
+    assert "expected sha256" in str(RUNNER.invoke(app, ["verify", "mine"]).exception)
+    assert "1 file(s) removed" in RUNNER.invoke(app, ["remove", "mine"]).output
     assert not published.exists()
 
 
@@ -104,5 +129,5 @@ def test_weights_of_a_segmenter_come_and_go(shipped, published):
 @pytest.mark.parametrize("name", [["something"], []])
 def test_only_published_weights_are_fetched_or_removed(action, name, capsys):
     assert run_main([action, *name]) == 2
-    told = f"models {action}: expected a published segmenter (atlas, cellpose, instanseg), got"
+    told = f"models {action}: expected a published model (subcell, "
     assert told in capsys.readouterr().err

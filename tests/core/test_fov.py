@@ -71,7 +71,7 @@ def test_a_field_gives_its_stains_and_sizes():
         (PIXELS, float("nan"), 255, "pixel size of 0.005 to 5"),
         (PIXELS, 0.0, 255, "Give --pixel-size-um"),
         (PIXELS, 5.1, 255, "Give --pixel-size-um"),
-        (PIXELS, 0.1, 1023, "full scale 1023"),
+        (PIXELS, 0.1, 1000, "full scale 1000"),
     ],
 )
 def test_impossible_fields(pixels, size, max_value, message):

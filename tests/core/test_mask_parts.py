@@ -25,17 +25,17 @@ def test_drawn_runs_and_parts():
         groups.setdefault(cell_id, set()).add(part)
     # 1: corners join two runs, the third is apart; 2: one part; 3: two columns apart
     assert {cell_id: len(parts) for cell_id, parts in groups.items()} == {1: 2, 2: 1, 3: 2}
-    assert first_in_parts(ids) == 1
+    assert first_in_parts(find_runs(ids)) == 1
     kept = keep_largest_parts(ids)
     assert kept[3, 3] == 0
     assert (kept[2, 0], kept[3, 2]) == (3, 0)  # of equals the first
-    assert first_in_parts(kept) is None
+    assert first_in_parts(find_runs(kept)) is None
 
 
 def test_rows_do_not_run_into_each_other():
     ids = np.array([[0, 0, 4], [4, 0, 0], [0, 0, 0]])
     assert find_runs(ids).start.tolist() == [2, 3]
-    assert first_in_parts(ids) == 4
+    assert first_in_parts(find_runs(ids)) == 4
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -53,14 +53,14 @@ def test_against_labelling_pixels(seed):
         assert (kept == cell_id).sum() == sizes.max()
         part = parts[kept == cell_id]
         assert part.min() == part.max()
-    assert first_in_parts(ids) == min(broken, default=None)
-    assert first_in_parts(kept) is None
+    assert first_in_parts(find_runs(ids)) == min(broken, default=None)
+    assert first_in_parts(find_runs(kept)) is None
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (1, 1), (1, 7), (7, 1)])
 def test_next_to_nothing(shape):
     empty, full = np.zeros(shape, np.int32), np.ones(shape, np.int32)
     assert find_runs(empty).ids.size == 0
-    assert first_in_parts(empty) is first_in_parts(full) is None
+    assert first_in_parts(find_runs(empty)) is first_in_parts(find_runs(full)) is None
     assert keep_largest_parts(empty) is empty
     assert keep_largest_parts(full) is full

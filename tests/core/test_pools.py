@@ -7,6 +7,7 @@ from contextlib import closing
 import cv2
 import pytest
 
+from hpacells.core.errors import WorkerError
 from hpacells.core.pools import keep_in_flight, over_processes
 
 WORK = """
@@ -19,6 +20,11 @@ def square(number):
 def fail_on_three(number):
     if number == 3:
         raise ValueError("three")
+    return number
+
+def die_on_three(number):
+    if number == 3:
+        os.kill(os.getpid(), 9)
     return number
 
 def write_slowly(path):
@@ -95,3 +101,10 @@ def test_no_more_than_the_limit_are_under_way():
             seen.append(item)
             assert len(begun) - len(seen) < 3
     assert sorted(seen) == list(range(9))
+
+
+def test_a_worker_that_dies_is_told_and_finished_work_was_given(work):
+    given = []
+    with pytest.raises(WorkerError, match=r"one of 2 worker processes died.*run the same command"):
+        given.extend(over_processes(work.die_on_three, range(12), workers=2))
+    assert all(number == result != 3 for number, result in given)

@@ -8,7 +8,13 @@ import textwrap
 import pytest
 
 from hpacells.core.errors import OutputError
-from hpacells.core.storage import atomic_path, output_lock, remove_leftovers, write_json
+from hpacells.core.storage import (
+    atomic_folder,
+    atomic_path,
+    output_lock,
+    remove_leftovers,
+    write_json,
+)
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -118,3 +124,26 @@ def test_a_place_that_cannot_be_a_folder(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OutputError, match="cannot write here"), output_lock(place):
             pytest.fail("held a file")
+
+
+def test_a_folder_appears_whole_and_replaces_the_old(tmp_path):
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "old").touch()
+
+    def write_half():
+        with atomic_folder(path) as temporary:
+            (temporary / "half").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert [entry.name for entry in path.iterdir()] == ["old"]
+    with atomic_folder(path) as temporary:
+        assert temporary.suffix == ".zarr"
+        (temporary / "new").touch()
+    assert [entry.name for entry in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+    (tmp_path / ".b.1.tmp.zarr").mkdir()
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]

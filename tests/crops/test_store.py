@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,8 @@ SPEC = CropSpec(20, 0.25)
 
 def test_a_part_is_read_back_as_it_was_written(tmp_path, make_part):
     part = make_part("a")
-    write_part(tmp_path / "a.npz", part)
-    back = read_part(tmp_path / "a.npz")
+    write_part(tmp_path / "a.parquet", part)
+    back = read_part(tmp_path / "a.parquet")
     np.testing.assert_array_equal(back.crops, part.crops)
     np.testing.assert_array_equal(back.cell_masks, part.cell_masks)
     assert back.cells.table.equals(part.cells.table)
@@ -60,7 +62,7 @@ def test_a_store_without_fields_is_empty(tmp_path, make_store):
 def test_two_makings_give_the_same_bytes(tmp_path, make_part, make_store):
     for name in "xy":
         make_store(tmp_path / name, [make_part("a")])
-    for file in ("cells.parquet", "fields.parquet", "store.json", "parts/a.npz"):
+    for file in ("cells.parquet", "fields.parquet", "store.json", "parts/a.parquet"):
         assert (tmp_path / "x" / file).read_bytes() == (tmp_path / "y" / file).read_bytes()
 
 
@@ -91,10 +93,10 @@ def test_a_damaged_part_is_named(tmp_path, make_part, make_store):
     store = make_store(tmp_path / "s", [make_part("a")])
     path = part_path(store.path, "a")
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match=r"a\.npz: missing or damaged"):
+    with pytest.raises(InputError, match=r"a\.parquet: missing or damaged"):
         list(store.fields())
     path.unlink()
-    with pytest.raises(InputError, match=r"a\.npz: missing or damaged"):
+    with pytest.raises(InputError, match=r"a\.parquet: missing or damaged"):
         list(store.fields())
 
 
@@ -115,6 +117,41 @@ def test_a_damaged_manifest_is_named(tmp_path, make_part, make_store, content):
         prepare_store(store.path, SPEC, "drawn")
 
 
+@pytest.mark.parametrize("found", [1, 3])
+def test_a_store_of_another_version_is_refused(tmp_path, make_part, make_store, found):
+    store = make_store(tmp_path / "s", [make_part("a")])
+    for name in ("store.json", "request.json"):
+        content = json.loads((store.path / name).read_text())
+        content = {**content, "format": found}
+        if found == 1:
+            del content["format"]
+        (store.path / name).write_text(json.dumps(content))
+    said = rf"store of format {found}, this version of hpacells has format 2\. Crop again"
+    with pytest.raises(InputError, match=said):
+        CropStore.open(store.path)
+    with pytest.raises(InputError, match=said):
+        prepare_store(store.path, SPEC, "drawn")
+
+
+def test_a_flipped_bit_never_changes_what_is_read(tmp_path, make_part):
+    path, part = tmp_path / "a.parquet", make_part("a")
+    write_part(path, part)
+    good = path.read_bytes()
+    found = 0
+    for at in range(0, len(good), len(good) // 60):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 16]) + good[at + 1 :])
+        try:
+            back = read_part(path)
+        except InputError:
+            found += 1
+            continue
+        np.testing.assert_array_equal(back.crops, part.crops)
+        np.testing.assert_array_equal(back.cell_masks, part.cell_masks)
+        assert back.cells.table.equals(part.cells.table)
+        assert (back.digest, back.metadata) == (part.digest, part.metadata)
+    assert found > 30
+
+
 def test_masks_of_an_odd_side_survive_packing(tmp_path, make_part):
     """Masks are packed eight pixels to a byte: a side that eight does not divide stays whole."""
     part = make_part("a")
@@ -129,8 +166,8 @@ def test_masks_of_an_odd_side_survive_packing(tmp_path, make_part):
         rng.integers(0, 256, (2, 4, side, side), dtype=np.uint8),
         rng.random((2, side, side)) < 0.5,
     )
-    write_part(tmp_path / "a.npz", odd)
-    back = read_part(tmp_path / "a.npz")
+    write_part(tmp_path / "a.parquet", odd)
+    back = read_part(tmp_path / "a.parquet")
     np.testing.assert_array_equal(back.cell_masks, odd.cell_masks)
     np.testing.assert_array_equal(back.crops, odd.crops)
     assert back.metadata == {}

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from hpacells.core.errors import ImageError
+from hpacells.images.channel_source import MAX_SIDE_PX
 from hpacells.images.decode import (
     ImageFormat,
     decode_image,
@@ -17,7 +18,6 @@ from hpacells.images.decode import (
     split_suffix,
     unzip,
 )
-from hpacells.images.tiff import MAX_SIDE_PX
 
 PLANE = np.arange(6 * 10, dtype=np.uint16).reshape(6, 10) * 1000
 

@@ -112,12 +112,16 @@ def test_what_holds_no_fields_says_what_is_expected(tmp_path, write_field):
     for name, message in {
         "nowhere": "no such file or folder",
         "empty": "no fields in it",
-        "a.tif": "OME-TIFF and other multi-stain files cannot be read yet",
         "a.txt": "not a file that can be read",
-        "z.zarr": "OME-Zarr cannot be read yet",
-        "z": "OME-Zarr cannot be read yet",
     }.items():
         with pytest.raises(InputError, match=f"{message}.*expected files <ID>_red"):
+            discover_fields(tmp_path / name)
+    for name, message in {
+        "a.tif": r"a\.tif: damaged TIFF",
+        "z.zarr": r"z\.zarr: expected OME-Zarr metadata",
+        "z": "z: expected OME-Zarr metadata",
+    }.items():
+        with pytest.raises(InputError, match=message):
             discover_fields(tmp_path / name)
 
 

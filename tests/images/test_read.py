@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,12 +40,20 @@ def test_jpeg_is_close(tmp_path, write_field, planes):
         assert np.abs(field.channel(channel).astype(int) - planes[channel.value]).mean() < 3
 
 
-@pytest.mark.parametrize(("top", "expected"), [(4095, 4095), (4096, 65535), (200, 4095)])
-def test_twelve_bits_in_sixteen(tmp_path, write_field, planes, top, expected):
+def test_the_record_says_the_full_scale_of_sixteen_bits(tmp_path, write_field, planes):
     stored = {colour: (plane // 2).astype(np.uint16) for colour, plane in planes.items()}
-    stored["blue"][3, 4] = top
+    stored["blue"][3, 4] = 4000
     write_field(tmp_path, "a", **stored)
-    assert read_field(record_of(tmp_path)).max_value == expected
+    record = record_of(tmp_path)
+    dim = replace(record, max_value=4095)
+    assert read_field(record).max_value == 65535
+    assert read_field(dim).max_value == 4095
+    assert digest_field(record) == digest_field(replace(record, max_value=65535))
+    assert digest_field(dim) != digest_field(record)
+    with pytest.raises(ImageError, match=r"values up to 1023, .*got 4000.*--bit-depth"):
+        read_field(replace(record, max_value=1023))
+    write_field(tmp_path, "a")
+    assert read_field(dim).max_value == 255
 
 
 def test_stains_of_different_sizes_or_depths(tmp_path, write_field, planes):

@@ -6,7 +6,8 @@ import pytest
 import tifffile
 
 from hpacells.core.errors import ImageError
-from hpacells.images.tiff import MAX_SIDE_PX, check_side, decode_tiff, tiff_pixel_size_um
+from hpacells.images.channel_source import MAX_SIDE_PX, check_side
+from hpacells.images.tiff import decode_tiff, tiff_pixel_size_um
 
 PLANE = np.arange(30 * 50, dtype=np.uint16).reshape(30, 50)
 PATH = Path("a.tif")

@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from hpacells.core.errors import ModelError
 from hpacells.model.backbone import build_backbone
+from hpacells.model.export import write_graph
 from hpacells.model.subcell import (
     SUBCELL_LOCATIONS,
     SUBCELL_STAINS,
     SubcellEncoder,
     load_subcell_classifier,
 )
+from hpacells.model.subcell_classifier import TermHeads
+from hpacells.runtime.graph import open_graph
 
 PARTS = {
     "attention.attention.query": (768, 768),
@@ -73,7 +77,7 @@ def write_encoder(path, **shape):
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_the_published_networks_test_vector(tmp_path):
+def test_the_published_networks_test_vector_in_torch_and_onnx(tmp_path):
     state = {name: test_tensor(name, shape) for name, shape in encoder_shapes().items()}
     torch.save(state, tmp_path / "encoder.pth")
     classes = {n: test_tensor(f"classifier.{n}", s) for n, s in classifier_shapes().items()}
@@ -88,11 +92,22 @@ def test_the_published_networks_test_vector(tmp_path):
     assert embedding.norm().item() == pytest.approx(38.818707, abs=1e-3)
     assert embedding.sum().item() == pytest.approx(-5.420024, abs=2e-3)
 
-    probabilities = load_subcell_classifier(tmp_path / "classifier.pth")(embedding).sigmoid()[0]
-    begin = [0.346204, 0.659418, 0.459056, 0.565973, 0.612867, 0.230901]
-    torch.testing.assert_close(probabilities[:6], torch.tensor(begin), atol=1e-4, rtol=0)
-    end = [0.292988, 0.648636, 0.431043]
-    torch.testing.assert_close(probabilities[-3:], torch.tensor(end), atol=1e-4, rtol=0)
+    heads = TermHeads([load_subcell_classifier(tmp_path / "classifier.pth")])
+    probabilities = heads(embedding)[0]
+    first = [0.346204, 0.659418, 0.459056, 0.565973, 0.612867, 0.230901]
+    torch.testing.assert_close(probabilities[:6], torch.tensor(first), atol=1e-4, rtol=0)
+    last = [0.292988, 0.648636, 0.431043]
+    torch.testing.assert_close(probabilities[-3:], torch.tensor(last), atol=1e-4, rtol=0)
+
+    whole = nn.Sequential(encoder, heads)
+    example = (torch.zeros(2, 4, 448, 448),)
+    for network, name in ((encoder, "embedding"), (whole, "terms")):
+        graph = tmp_path / f"{name}.onnx"
+        write_graph(network.eval(), example, graph, inputs=["stains"], outputs=[name])
+        found = open_graph(graph, input_sizes="equal").run([name], {"stains": pixels})[0][0]
+        expected = begin if name == "embedding" else first
+        np.testing.assert_allclose(found[:6], expected, atol=1e-3)
+    np.testing.assert_allclose(found[-3:], last, atol=1e-3)
 
 
 def reference_layer(x, state):

@@ -9,6 +9,7 @@ from hpacells.images.discover import discover_fields
 from hpacells.predict.config import RunSettings
 from hpacells.predict.engine import run_fields
 from hpacells.predict.plan import ExecutionPlan
+from hpacells.predict.shard import Shard
 
 PIXEL_SIZE_UM = 0.64
 
@@ -24,9 +25,16 @@ def images(tmp_path: Path, write_quadruplet) -> Path:
 
 @pytest.fixture
 def run(images: Path, tiny_model_folder: Path, tmp_path: Path) -> Callable[..., object]:
-    """Runs on ``images``; keywords: out, workers, threads, progress, finish, or a setting."""
+    """Runs on ``images``; keywords: out, workers, threads, shard, progress, finish, a setting."""
 
-    def call(*, out: Path = tmp_path / "out", workers: int = 1, threads: int = 1, **options):
+    def call(
+        *,
+        out: Path = tmp_path / "out",
+        workers: int = 1,
+        threads: int = 1,
+        shard: Shard | None = None,
+        **options,
+    ):
         given = {name: options.pop(name) for name in ("progress", "finish") if name in options}
         settings = RunSettings(
             **{
@@ -37,6 +45,9 @@ def run(images: Path, tiny_model_folder: Path, tmp_path: Path) -> Callable[..., 
             }
         )
         records = discover_fields(Path(settings.images), pixel_size_um=settings.pixel_size_um)
-        return run_fields(records, out, settings, plan=ExecutionPlan(workers, threads), **given)
+        plan = ExecutionPlan(workers, threads, shard=shard)
+        if shard is not None:
+            records = shard.select(records)
+        return run_fields(records, out, settings, plan=plan, **given)
 
     return call

@@ -30,6 +30,7 @@ from hpacells.images.discover import discover_fields
 from hpacells.images.mask_files import read_masks
 from hpacells.predict import engine
 from hpacells.predict.engine import run_fields
+from hpacells.predict.plan import ExecutionPlan
 from hpacells.segment.unet import UnetSegmenter
 
 TABLES = ("cells.parquet", "fields.parquet", "embeddings.parquet", "submission.csv")
@@ -213,6 +214,20 @@ def test_a_run_of_nothing_but_bad_fields_still_writes_its_tables(run, images):
 
 
 # the same bytes however the work is done
+
+
+def test_a_field_s_results_do_not_depend_on_the_fields_and_cells_beside_it(run, images, tmp_path):
+    whole = read_rows(run(out=tmp_path / "whole").out / "cells.parquet")
+    alone = []
+    for i in (2, 0, 1):
+        folder = tmp_path / f"images{i}"
+        folder.mkdir()
+        for path in images.glob(f"field{i}_*"):
+            shutil.copy(path, folder)
+        alone += read_rows(
+            run(out=tmp_path / f"alone{i}", images=str(folder)).out / "cells.parquet"
+        )
+    assert sorted(alone, key=lambda row: (row["fov_id"], row["cell_id"])) == whole
 
 
 @pytest.mark.parametrize(("workers", "threads"), [(3, 1), (2, 2)])
@@ -443,9 +458,9 @@ def test_a_field_that_cannot_be_outlined_fails_alone(run, monkeypatch, kind):
 def test_no_field_or_one_twice_is_refused(tmp_path, images):
     records = discover_fields(images)
     with pytest.raises(InputError, match="at least one field"):
-        run_fields([], tmp_path / "out", None, plan=None)
+        run_fields([], tmp_path / "out", None, plan=ExecutionPlan(1, 1))
     with pytest.raises(InputError, match="field0 comes twice"):
-        run_fields([*records, records[0]], tmp_path / "out", None, plan=None)
+        run_fields([*records, records[0]], tmp_path / "out", None, plan=ExecutionPlan(1, 1))
     assert not (tmp_path / "out").exists()
 
 

@@ -11,7 +11,7 @@ def machine(monkeypatch):
 
     def be(*, cores, room):
         memory = type("Memory", (), {"available": room * MEMORY_PER_FIELD})
-        monkeypatch.setattr(plan_module, "_count_cores", lambda: cores)
+        monkeypatch.setattr(plan_module, "count_cores", lambda: cores)
         monkeypatch.setattr(plan_module.psutil, "virtual_memory", lambda: memory)
 
     return be

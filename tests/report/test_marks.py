@@ -1,8 +1,8 @@
 import pyarrow as pa
 
 from hpacells.core.cell_table import CELL_SCHEMA, CellStatus
+from hpacells.core.palette import REJECTED_COLOR, STYLES
 from hpacells.report.marks import mark_cells, rank_locations
-from hpacells.report.palette import REJECTED_COLOR, STYLES
 
 
 def test_the_mark_follows_top_location_and_status(tables):

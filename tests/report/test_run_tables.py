@@ -40,7 +40,7 @@ def test_own_label(tmp_path, tables, text, shown):
 
 @pytest.mark.parametrize("row_group_size", [1, 3, 1000])
 def test_cells_are_grouped_whatever_the_row_groups(tmp_path, tables, row_group_size, monkeypatch):
-    monkeypatch.setattr("hpacells.report.run_tables._BATCH_ROWS", 4)
+    monkeypatch.setattr("hpacells.core.run_tables.BATCH_ROWS", 4)
     counts = {"a": 5, "b": 1, "c": 9}
     rows = [tables.make_cell(f, i + 1) for f, n in counts.items() for i in range(n)]
     table = pa.Table.from_pylist(rows, CELL_SCHEMA)

@@ -7,10 +7,10 @@ import zipfile
 import pytest
 
 from hpacells.core.errors import ModelError
+from hpacells.runtime.cache import cache_folder
 from hpacells.runtime.published_weights import (
     PublishedFile,
     PublishedWeights,
-    cache_folder,
     install_weights,
     missing_files,
     remove_weights,
@@ -33,14 +33,19 @@ def make(content=CONTENT, *, sha256=SHA256, member=None):
     weights = PublishedWeights("w", "The weights", "CC-BY-4.0", "Cite them.", (file,))
     opened = []
 
-    def open_url(url):
+    def opener(url, headers):
         opened.append(url)
         return io.BytesIO(content)
 
-    return weights, open_url, opened
+    return weights, opener, opened
 
 
-def no_network(url):
+def kept(cache):
+    """Files in the cache; the lock is none of them."""
+    return [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+def no_network(url, headers):
     raise OSError("Network is unreachable")
 
 
@@ -53,25 +58,25 @@ def zipped(**members):
 
 
 def test_fetched_once_and_the_licence_is_told_before(cache):
-    weights, open_url, opened = make()
+    weights, opener, opened = make()
     told = []
     paths = install_weights(
-        weights, tell=lambda line: told.append((line, len(opened))), open_url=open_url
+        weights, tell=lambda line: told.append((line, len(opened))), opener=opener
     )
     assert paths == {"a.pt": cache / "w" / "a.pt"}
     assert paths["a.pt"].read_bytes() == CONTENT
     assert told[0] == ("The weights. Licence: CC-BY-4.0. Cite them.", 0)
     assert "https://example.org/a" in told[1][0]
-    again = install_weights(weights, tell=pytest.fail, open_url=open_url)
+    again = install_weights(weights, tell=pytest.fail, opener=opener)
     assert again == paths
     assert opened == ["https://example.org/a"]
 
 
 def test_another_file_is_refused_and_not_kept(cache):
-    weights, open_url, _ = make(b"something else")
+    weights, opener, _ = make(b"something else")
     with pytest.raises(ModelError, match=f"expected sha256 {SHA256} .*, got .* was not kept"):
-        install_weights(weights, tell=str, open_url=open_url)
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+        install_weights(weights, tell=str, opener=opener)
+    assert kept(cache) == []
 
 
 class Response(io.BytesIO):
@@ -88,27 +93,29 @@ def test_a_body_that_ends_early_is_refused_and_nothing_is_noted(cache, sha256):
     weights, _, _ = make(sha256=sha256)
     short = Response(CONTENT[:100], length=len(CONTENT))
     with pytest.raises(ModelError, match=r"expected 7000 bytes, got 100: .*by hand"):
-        install_weights(weights, tell=str, open_url=lambda url: short)
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+        install_weights(weights, tell=str, opener=lambda url, headers: short)
+    assert kept(cache) == []
     whole = Response(CONTENT, length=len(CONTENT))
-    assert install_weights(weights, tell=str, open_url=lambda url: whole)
+    assert install_weights(weights, tell=str, opener=lambda url, headers: whole)
 
 
 def test_a_secure_address_must_not_lead_to_an_insecure_one(cache):
     weights, _, _ = make(sha256=None)
     with pytest.raises(ModelError, match=r"leads to http://example\.org/b, expected another https"):
         install_weights(
-            weights, tell=str, open_url=lambda url: Response(CONTENT, url="http://example.org/b")
+            weights,
+            tell=str,
+            opener=lambda url, headers: Response(CONTENT, url="http://example.org/b"),
         )
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert kept(cache) == []
     other = Response(CONTENT, url="https://cdn.example.org/b")
-    assert install_weights(weights, tell=str, open_url=lambda url: other)
+    assert install_weights(weights, tell=str, opener=lambda url, headers: other)
 
 
 def test_without_a_network_it_says_what_to_do_by_hand(cache):
     weights, _, _ = make()
     with pytest.raises(ModelError) as caught:
-        install_weights(weights, tell=str, open_url=no_network)
+        install_weights(weights, tell=str, opener=no_network)
     for words in ("https://example.org/a", SHA256, str(cache / "w" / "a.pt"), "by hand"):
         assert words in str(caught.value)
 
@@ -118,15 +125,15 @@ def test_a_file_put_there_by_hand_counts(cache):
     (cache / "w").mkdir(parents=True)
     (cache / "w" / "a.pt").write_bytes(CONTENT)
     assert missing_files(weights) == []
-    assert install_weights(weights, tell=pytest.fail, open_url=no_network)
+    assert install_weights(weights, tell=pytest.fail, opener=no_network)
     (cache / "w" / "a.pt").write_bytes(b"damaged")
     with pytest.raises(ModelError, match="models remove w"):
-        install_weights(weights, tell=pytest.fail, open_url=no_network)
+        install_weights(weights, tell=pytest.fail, opener=no_network)
 
 
 def test_without_a_published_checksum_the_first_sight_counts(cache):
-    weights, open_url, _ = make(sha256=None)
-    install_weights(weights, tell=str, open_url=open_url)
+    weights, opener, _ = make(sha256=None)
+    install_weights(weights, tell=str, opener=opener)
     assert (cache / "w" / "a.pt.sha256").read_text() == f"{SHA256}\n"
     assert verify_weights(weights)
     (cache / "w" / "a.pt").write_bytes(b"changed since")
@@ -135,15 +142,15 @@ def test_without_a_published_checksum_the_first_sight_counts(cache):
 
 
 def test_the_first_sight_outlives_a_file_deleted_by_hand_but_not_its_removal(cache):
-    weights, open_url, _ = make(sha256=None)
+    weights, opener, _ = make(sha256=None)
     _, open_other, _ = make(b"another version", sha256=None)
-    path = install_weights(weights, tell=str, open_url=open_url)["a.pt"]
+    path = install_weights(weights, tell=str, opener=opener)["a.pt"]
     path.unlink()
     with pytest.raises(ModelError, match=f"expected sha256 {SHA256} .*was not kept"):
-        install_weights(weights, tell=str, open_url=open_other)
+        install_weights(weights, tell=str, opener=open_other)
     assert not path.exists()
     remove_weights(weights)
-    assert install_weights(weights, tell=str, open_url=open_other)
+    assert install_weights(weights, tell=str, opener=open_other)
 
 
 def test_what_a_file_is_checked_against_is_said_as_it_is(caplog):
@@ -152,8 +159,8 @@ def test_what_a_file_is_checked_against_is_said_as_it_is(caplog):
     assert published.checked_against == "the sha256 known from its publisher"
     assert found.checked_against == "the sha256 known from others"
     assert "first sight" in unknown.checked_against
-    weights, open_url, _ = make(sha256=None)
-    install_weights(weights, open_url=open_url)
+    weights, opener, _ = make(sha256=None)
+    install_weights(weights, opener=opener)
     assert unknown.checked_against in caplog.text
 
 
@@ -167,16 +174,16 @@ def test_by_hand_without_a_published_checksum_is_noted_too(cache):
 
 def test_a_member_is_taken_out_of_an_archive():
     content = zipped(**{"m/a.pt": CONTENT, "m/../../evil": b"no"})
-    weights, open_url, _ = make(content, member="m/a.pt")
-    paths = install_weights(weights, tell=str, open_url=open_url)
+    weights, opener, _ = make(content, member="m/a.pt")
+    paths = install_weights(weights, tell=str, opener=opener)
     assert paths["a.pt"].read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("content", [b"no archive", zipped(other=b"x")])
 def test_an_archive_that_is_none_or_lacks_the_member_is_refused(cache, content):
-    weights, open_url, _ = make(content, member="m/a.pt")
+    weights, opener, _ = make(content, member="m/a.pt")
     with pytest.raises(ModelError, match=r"take m/a\.pt out of"):
-        install_weights(weights, tell=str, open_url=open_url)
+        install_weights(weights, tell=str, opener=opener)
     assert missing_files(weights)
 
 
@@ -199,40 +206,40 @@ def damaged(kind):
 
 @pytest.mark.parametrize("kind", ["bits", "encrypted", "compression"])
 def test_a_member_that_cannot_be_unpacked_is_refused(cache, kind):
-    weights, open_url, _ = make(damaged(kind), member="a.pt", sha256=None)
+    weights, opener, _ = make(damaged(kind), member="a.pt", sha256=None)
     with pytest.raises(ModelError, match=r"cannot be fetched .* take a\.pt out of"):
-        install_weights(weights, tell=str, open_url=open_url)
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+        install_weights(weights, tell=str, opener=opener)
+    assert kept(cache) == []
 
 
 def test_removal_takes_what_was_written_beside_a_file_and_nothing_else(cache):
-    weights, open_url, _ = make()
-    install_weights(weights, tell=str, open_url=open_url)
+    weights, opener, _ = make()
+    install_weights(weights, tell=str, opener=opener)
     (cache / "w" / "a.rdf.yaml").write_text("weights: a.pt\n")
     (cache / "w" / "mine.txt").write_text("kept")
     assert remove_weights(weights) == 1
     assert [path.name for path in (cache / "w").iterdir()] == ["mine.txt"]
     (cache / "w" / "mine.txt").unlink()
-    install_weights(weights, tell=str, open_url=open_url)
+    install_weights(weights, tell=str, opener=opener)
     remove_weights(weights)
     assert not (cache / "w").exists()
 
 
 def test_missing_weights_do_not_verify_and_removed_ones_are_gone():
-    weights, open_url, _ = make(sha256=None)
+    weights, opener, _ = make(sha256=None)
     with pytest.raises(
         ModelError, match=r"no such file\. Fetch it with 'hpacells models install w'"
     ):
         verify_weights(weights)
-    install_weights(weights, tell=str, open_url=open_url)
+    install_weights(weights, tell=str, opener=opener)
     assert remove_weights(weights) == 1
     assert remove_weights(weights) == 0
     assert missing_files(weights) == list(weights.files)
 
 
 def test_by_default_the_licence_is_logged_as_a_warning(caplog):
-    weights, open_url, _ = make()
-    install_weights(weights, open_url=open_url)
+    weights, opener, _ = make()
+    install_weights(weights, opener=opener)
     assert "Licence: CC-BY-4.0" in caplog.text
 
 

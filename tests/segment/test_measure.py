@@ -56,19 +56,6 @@ def test_drawn_cells_have_drawn_numbers():
     assert not two["touches_border"]
 
 
-def test_counting_in_blocks_of_rows_changes_nothing(monkeypatch):
-    rng = np.random.default_rng(1)
-    fov = make_field(23, 31, dtype=np.uint16, max_value=65535)
-    fov.pixels[:] = rng.integers(0, 65536, fov.pixels.shape)
-    cells = np.zeros((23, 31), np.int32)
-    cells[2:20, 3:14], cells[5:23, 15:30] = 7, 3
-    masks = make_masks(cells, np.where(np.arange(23)[:, None] > 15, cells, 0))
-    whole = measure(fov, masks)
-    for block_px in (1, 31, 100, 31 * 22):
-        monkeypatch.setattr("hpacells.segment.measure._BLOCK_PX", block_px)
-        assert measure(fov, masks) == whole
-
-
 def test_sums_equal_a_loop_over_cells():
     rng = np.random.default_rng(3)
     cells = np.kron(np.arange(1, 13).reshape(3, 4), np.ones((20, 15))).astype(np.int32)

@@ -29,7 +29,7 @@ def test_every_segmenter_knows_its_name_and_travels(name):
 
 
 def test_published_segmenters_are_known_by_name_and_never_hide_a_built_in_one():
-    assert segmenter_names() == [*sorted(SEGMENTERS), "atlas", "cellpose", "instanseg"]
+    assert segmenter_names() == [*sorted(SEGMENTERS), "cellpose", "hpa-unet", "instanseg"]
     assert set(ADAPTERS) == set(SEGMENTER_WEIGHTS)
 
 

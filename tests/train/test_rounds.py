@@ -7,7 +7,7 @@ import torch
 from hpacells.core.errors import OutputError
 from hpacells.train import rounds
 from hpacells.train.config_sections import RoundsConfig
-from hpacells.train.loop import LoopResult
+from hpacells.train.records import LoopResult
 from hpacells.train.rounds import fold_warnings, recipe_with_cell_targets, run_rounds
 from hpacells.train.split import split_fields, split_folds
 from hpacells.train.validation import Validation, cells_of

@@ -9,6 +9,7 @@ import errno
 import sys
 import traceback
 from importlib import import_module
+from keyword import iskeyword
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -27,9 +28,13 @@ COMMANDS: dict[str, str] = {
     "crop": "Images and masks to a crop store.",
     "train": "Learn a model from fields and their image labels.",
     "predict": "Crop store to cells table.",
+    "merge": "Run folders of shards to one run folder.",
     "evaluate": "Score a submission or masks against the truth.",
     "variation": "How the cells of a field differ, from a run folder.",
     "report": "Run folder to one HTML file.",
+    "export": "Run folder to files for QuPath, napari, scanpy, Kaggle and others.",
+    "import": "Cells corrected in other tools, back beside a run.",
+    "bundle": "An offline folder for the code competition.",
     "models": "List the models that can be used, check their files.",
     "doctor": "Say what is missing on this machine.",
 }
@@ -60,7 +65,8 @@ class _LazyGroup(TyperGroup):
         """Import the command that is called."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS:
-            command = typer.main.get_command(import_module(f"hpacells.cli.{name}").app)
+            module = f"{name}_" if iskeyword(name) else name
+            command = typer.main.get_command(import_module(f"hpacells.cli.{module}").app)
             command.name = name
         return name, command, rest
 

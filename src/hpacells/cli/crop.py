@@ -9,6 +9,7 @@ import typer
 
 from hpacells.cli.progress import show_progress
 from hpacells.cli.quality import BORDER_HELP
+from hpacells.cli.reading import BIT_DEPTH_HELP, CHANNELS_HELP, IMAGES_HELP
 from hpacells.core.cell_table import CellTable, FieldStatus
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ImageError, InputError
@@ -62,9 +63,7 @@ class MaskFiles:
 
 @app.command()
 def crop(
-    images: Annotated[
-        Path, typer.Argument(help="Folder of quadruplets, dataset folder, or CSV manifest.")
-    ],
+    images: Annotated[Path, typer.Argument(help=IMAGES_HELP)],
     masks: Annotated[
         Path, typer.Argument(help="Folder of <fov_id>_cells.png, or one with masks/ in it.")
     ],
@@ -82,6 +81,8 @@ def crop(
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel of the images, where files don't say.")
     ] = None,
+    channels: Annotated[str | None, typer.Option(help=CHANNELS_HELP)] = None,
+    bit_depth: Annotated[int | None, typer.Option(help=BIT_DEPTH_HELP)] = None,
     workers: Annotated[int, typer.Option(help="Processes to work with.")] = 1,
 ) -> None:
     """Cut out every cell that is not rejected, at one model's crop and pixel size.
@@ -94,7 +95,9 @@ def crop(
     """
     spec = _choose_spec(model, crop_px, crop_pixel_size_um)
     source = MaskFiles(_find_masks(masks), border)
-    records = discover_fields(images, pixel_size_um=pixel_size_um)
+    records = discover_fields(
+        images, pixel_size_um=pixel_size_um, channels=channels, bit_depth=bit_depth
+    )
     with output_lock(out), show_progress("crop") as progress:
         store = build_store(records, out, spec, source=source, workers=workers, progress=progress)
     _tell(store, out)

@@ -240,7 +240,7 @@ def _models() -> Iterator[Finding]:
 
 def _published_segmenters() -> Iterator[Finding]:
     """Say for each published segmenter whether its library and its weights are there."""
-    libraries = {"atlas": BIOIMAGEIO, "cellpose": CELLPOSE, "instanseg": INSTANSEG}
+    libraries = {"hpa-unet": BIOIMAGEIO, "cellpose": CELLPOSE, "instanseg": INSTANSEG}
     for name, library in libraries.items():
         absent = missing_files(SEGMENTER_WEIGHTS[name])
         weights = "weights not fetched" if absent else "weights in the cache"

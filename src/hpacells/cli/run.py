@@ -1,5 +1,6 @@
 """``hpacells run``: images to run folder."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -7,19 +8,24 @@ import typer
 
 from hpacells.cli.progress import show_progress
 from hpacells.cli.quality import BORDER_HELP, MISSING_HELP, tell_warnings
+from hpacells.cli.reading import BIT_DEPTH_HELP, CHANNELS_HELP, IMAGES_HELP
 from hpacells.core.channels import Channel
+from hpacells.core.errors import ConfigError
+from hpacells.core.location import open_location
 from hpacells.core.locations import LOCATIONS
 from hpacells.images.discover import discover_fields
 from hpacells.predict.completion import RunSummary
 from hpacells.predict.config import RunSettings
 from hpacells.predict.engine import run_fields
-from hpacells.predict.plan import plan_execution
+from hpacells.predict.plan import count_cores, plan_execution
+from hpacells.predict.ray_cluster import RayCluster, connected_cluster
+from hpacells.predict.shard import Shard
 from hpacells.report.page import REPORT_FILE, write_report
 from hpacells.runtime.registry import DEFAULT_MODEL, resolve_model
 from hpacells.segment.config import BorderPolicy
 from hpacells.segment.registry import DEFAULT_SEGMENTER, segmenter_names
 
-__all__ = ["app", "run_and_tell"]
+__all__ = ["app", "finish_with_report", "run_and_tell", "tell_run"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -31,11 +37,18 @@ _SHOWN_LOCATIONS = 6
 @app.command()
 def run(
     images: Annotated[
-        Path, typer.Argument(help="Folder of quadruplets, dataset folder, or CSV manifest.")
+        Path, typer.Argument(parser=open_location, metavar="IMAGES", help=IMAGES_HELP)
     ],
-    out: Annotated[Path, typer.Argument(help="Run folder, new or to be continued.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            parser=open_location,
+            metavar="OUT",
+            help="Run folder, new or to be continued. Both may be URLs: s3://bucket/folder.",
+        ),
+    ],
     model: Annotated[
-        str, typer.Option(help="A shipped model's name, or a model folder.")
+        str, typer.Option(help="A model's name ('hpacells models' lists them), or its folder.")
     ] = DEFAULT_MODEL,
     segmenter: Annotated[
         str, typer.Option(help=f"What outlines the cells: {', '.join(segmenter_names())}.")
@@ -47,6 +60,8 @@ def run(
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel, where the files don't say.")
     ] = None,
+    channels: Annotated[str | None, typer.Option(help=CHANNELS_HELP)] = None,
+    bit_depth: Annotated[int | None, typer.Option(help=BIT_DEPTH_HELP)] = None,
     workers: Annotated[
         int | None, typer.Option(help="Fields at the same time. Default: by cores and memory.")
     ] = None,
@@ -56,6 +71,24 @@ def run(
     runtime: Annotated[
         Literal["onnx"], typer.Option(help="What runs the network: ONNX Runtime, on the CPU.")
     ] = "onnx",
+    shard: Annotated[
+        Shard | None,
+        typer.Option(
+            parser=Shard.parse,
+            metavar="i/N",
+            help="Only the i-th of N parts of the fields, for job arrays; then 'hpacells merge'.",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="What does the work: this machine, or Ray.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Of the Ray cluster, or auto. Default: RAY_ADDRESS, else this machine alone.",
+        ),
+    ] = None,
 ) -> None:
     """Outline every cell, say where its protein sits, and write a run folder with its report.
 
@@ -63,41 +96,67 @@ def run(
     new ones are added.
 
     Example: hpacells run images/ results/
+
+    Example: hpacells run images/ results/ --model subcell
     """
     settings = RunSettings(
         images=str(images.resolve()),
-        model=str(resolve_model(model)),
+        model=str(resolve_model(model, missing=missing or ())),
         segmenter=segmenter,
         missing=tuple(missing or ()),
         border=border,
         pixel_size_um=pixel_size_um,
+        channels=channels,
+        bit_depth=bit_depth,
         runtime=runtime,
     )
-    summary = run_and_tell(settings, out, workers=workers, threads=threads)
+    if address is not None and engine == "local":
+        raise ConfigError("--address: expected with --engine ray only. Add it, or leave this out.")
+    place = nullcontext() if engine == "local" else connected_cluster(address, cores=count_cores())
+    with place as cluster:
+        summary = run_and_tell(
+            settings, out, workers=workers, threads=threads, shard=shard, cluster=cluster
+        )
     if summary.failures:
         raise typer.Exit(_EXIT_FAILED_FIELDS)
 
 
 def run_and_tell(
-    settings: RunSettings, out: Path, *, workers: int | None = None, threads: int | None = None
+    settings: RunSettings,
+    out: Path,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    shard: Shard | None = None,
+    cluster: RayCluster | None = None,
 ) -> RunSummary:
     """Run on the images that the settings name, printing the plan before and the result after."""
-    records = discover_fields(Path(settings.images), pixel_size_um=settings.pixel_size_um)
-    plan = plan_execution(len(records), workers=workers, threads=threads)
+    records = discover_fields(
+        open_location(settings.images),
+        pixel_size_um=settings.pixel_size_um,
+        channels=settings.channels,
+        bit_depth=settings.bit_depth,
+    )
+    records = records if shard is None else shard.select(records)
+    plan = plan_execution(
+        len(records), workers=workers, threads=threads, shard=shard, cluster=cluster
+    )
     typer.echo(f"{len(records)} fields, model {Path(settings.model).name}, {plan}")
     with show_progress("run") as progress:
         summary = run_fields(
-            records, out, settings, plan=plan, progress=progress, finish=_write_report
+            records, out, settings, plan=plan, progress=progress, finish=finish_with_report
         )
-    _tell(summary)
+    tell_run(summary)
     return summary
 
 
-def _write_report(out: Path, provenance: dict[str, Any]) -> None:
+def finish_with_report(out: Path, provenance: dict[str, Any]) -> None:
+    """Write the report of a run that is about to be complete."""
     write_report(out, provenance=provenance)
 
 
-def _tell(summary: RunSummary) -> None:
+def tell_run(summary: RunSummary) -> None:
+    """Print what a run came to: failures, warnings, counts, where to look."""
     for fov_id, reason in list(summary.failures.items())[:_SHOWN_FAILURES]:
         typer.echo(f"failed: {fov_id}: {reason}", err=True)
     hidden = len(summary.failures) - _SHOWN_FAILURES

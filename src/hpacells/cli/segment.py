@@ -7,6 +7,7 @@ import typer
 
 from hpacells.cli.progress import show_progress
 from hpacells.cli.quality import BORDER_HELP, MISSING_HELP, tell_warnings
+from hpacells.cli.reading import BIT_DEPTH_HELP, CHANNELS_HELP, IMAGES_HELP
 from hpacells.core.channels import Channel
 from hpacells.images.discover import discover_fields
 from hpacells.segment.config import BorderPolicy, MeasureConfig
@@ -20,9 +21,7 @@ _EXIT_FAILED_FIELDS = 1
 
 @app.command()
 def segment(
-    images: Annotated[
-        Path, typer.Argument(help="Folder of quadruplets, dataset folder, or CSV manifest.")
-    ],
+    images: Annotated[Path, typer.Argument(help=IMAGES_HELP)],
     out: Annotated[Path, typer.Argument(help="Folder for masks/ and cells.parquet.")],
     segmenter: Annotated[
         str, typer.Option(help=f"What outlines the cells: {', '.join(segmenter_names())}.")
@@ -34,6 +33,8 @@ def segment(
     pixel_size_um: Annotated[
         float | None, typer.Option(help="µm per pixel, where the files don't say.")
     ] = None,
+    channels: Annotated[str | None, typer.Option(help=CHANNELS_HELP)] = None,
+    bit_depth: Annotated[int | None, typer.Option(help=BIT_DEPTH_HELP)] = None,
     workers: Annotated[int, typer.Option(help="Processes to work with.")] = 1,
 ) -> None:
     """Outline every cell and its nucleus, and measure it.
@@ -45,7 +46,9 @@ def segment(
     Example: hpacells segment images/ segmented/ --workers 2
     """
     chosen = get_segmenter(segmenter, missing=missing or ())
-    records = discover_fields(images, pixel_size_um=pixel_size_um)
+    records = discover_fields(
+        images, pixel_size_um=pixel_size_um, channels=channels, bit_depth=bit_depth
+    )
     with show_progress("segment") as progress:
         summary = segment_fields(
             records,

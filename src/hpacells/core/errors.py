@@ -10,6 +10,7 @@
     │   └── ConfigError           options that contradict each other or are out of range
     ├── ModelError                a model folder is damaged or does not match the request
     ├── OutputError               the output folder: another run's, locked, full, not writable
+    ├── WorkerError               a worker process died
     └── MissingExtraError         an optional package is not installed
 
 A message says what was expected, what came, where, and what to do. ``ImageError`` is the one
@@ -26,6 +27,7 @@ __all__ = [
     "OutputError",
     "PixelSizeError",
     "TableError",
+    "WorkerError",
 ]
 
 
@@ -59,6 +61,10 @@ class ModelError(HpacellsError):
 
 class OutputError(HpacellsError):
     """The output folder belongs to something else, is locked, full or not writable."""
+
+
+class WorkerError(HpacellsError):
+    """A worker process died: killed from outside, or for lack of memory."""
 
 
 class MissingExtraError(HpacellsError):

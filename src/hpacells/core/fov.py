@@ -2,12 +2,12 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,19 @@ from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.errors import ImageError, InputError
 from hpacells.core.locations import format_class_ids
 
-__all__ = ["DEFAULT_PIXEL_SIZE_UM", "METADATA_COLUMNS", "FieldOfView", "FovRecord", "to_8bit"]
+__all__ = [
+    "BIT_DEPTHS",
+    "DEFAULT_PIXEL_SIZE_UM",
+    "METADATA_COLUMNS",
+    "FieldOfView",
+    "FovRecord",
+    "full_scale",
+    "once_per_field",
+    "to_8bit",
+]
+
+Asked = ParamSpec("Asked")
+Result = TypeVar("Result")
 
 DEFAULT_PIXEL_SIZE_UM = 0.08
 """Pixel size of full-resolution atlas PNG fields, in µm."""
@@ -24,6 +36,9 @@ DEFAULT_PIXEL_SIZE_UM = 0.08
 MAX_FOV_ID_BYTES = 200
 """A file name has at most 255 bytes, and files made of a field add endings to its id."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+BIT_DEPTHS = range(8, 17)
+"""How many bits of grey values cameras give; what is above 8 stands in 16-bit files."""
 
 METADATA_COLUMNS = ("gene", "antibody", "cell_line", "plate", "well", "sample")
 """What a table may say of a field besides its labels; also attributes of ``FovRecord``."""
@@ -45,6 +60,14 @@ class FovRecord:
         µm per pixel where the table or the rule of the format says so; None: ask the file.
     image_locations
         Class ids of the *image* label; None where no table names the field.
+    planes
+        The channel that a stain is within its file, by name or by number from 1, as declared.
+        A stain without one has a file of its own.
+    scene
+        Which image of files that hold several, counted from 1.
+    max_value
+        Grey value of full scale in 16-bit files, as declared or found for the whole data set;
+        None: ask the file, else 65535.
     """
 
     fov_id: str
@@ -57,6 +80,9 @@ class FovRecord:
     plate: str | None = None
     well: str | None = None
     sample: str | None = None
+    planes: Mapping[Channel, str] = field(default_factory=dict)
+    scene: int = 1
+    max_value: int | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -77,6 +103,7 @@ class FovRecord:
             missing = [c.value for c in CHANNELS if c not in self.paths]
             raise InputError(f"field {self.fov_id}: no path for stain(s) {', '.join(missing)}")
         object.__setattr__(self, "paths", MappingProxyType(dict(self.paths)))
+        object.__setattr__(self, "planes", MappingProxyType(dict(self.planes)))
 
     def metadata(self) -> dict[str, str | None]:
         """Give what tables say of the field, as columns: metadata, and ``image_labels`` as text."""
@@ -89,7 +116,8 @@ class FovRecord:
     def __reduce__(self) -> tuple[Any, ...]:
         # a read-only mapping does not pickle, and records travel to worker processes
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return partial(FovRecord, **{**values, "paths": dict(self.paths)}), ()
+        values |= {"paths": dict(self.paths), "planes": dict(self.planes)}
+        return partial(FovRecord, **values), ()
 
 
 @dataclass(frozen=True)
@@ -105,9 +133,12 @@ class FieldOfView:
     pixel_size_um
         µm per pixel, the same in both directions.
     max_value
-        Grey value that means full scale: 255, 4095 (12 bits in a 16-bit file) or 65535.
+        Grey value that means full scale: 2 to the number of bits, minus 1; 255, or 4095 for 12 bits
+        in a 16-bit file, or 65535.
     record
         Where it came from; None for a field made in memory.
+    remembered
+        What ``once_per_field`` keeps.
 
     Raises
     ------
@@ -120,6 +151,7 @@ class FieldOfView:
     pixel_size_um: float
     max_value: int
     record: FovRecord | None = field(default=None, compare=False)
+    remembered: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[0] != len(CHANNELS):
@@ -138,7 +170,7 @@ class FieldOfView:
                 f"field {self.fov_id}: expected a pixel size of 0.005 to 5 µm, "
                 f"got {self.pixel_size_um}. Give --pixel-size-um."
             )
-        if self.max_value not in (255, 4095, 65535):
+        if self.max_value not in {full_scale(bits) for bits in BIT_DEPTHS}:
             raise ImageError(f"field {self.fov_id}: full scale {self.max_value} is not known")
 
     @property
@@ -154,6 +186,37 @@ class FieldOfView:
     def channel(self, channel: Channel) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         """Return one stain ``(H, W)``, a view in the stored dtype."""
         return self.pixels[channel.position]
+
+
+def once_per_field(
+    function: Callable[Concatenate[FieldOfView, Asked], Result], /
+) -> Callable[Concatenate[FieldOfView, Asked], Result]:
+    """Let a function of a field's pixels be worked out once, however many stages ask for it.
+
+    Its other arguments must be hashable; the answer lives as long as the field and is shared, so
+    whoever gets it must not change it.
+    """
+
+    @wraps(function)
+    def remember(fov: FieldOfView, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Result:
+        question = (function, args, tuple(sorted(kwargs.items())))
+        if question not in fov.remembered:
+            fov.remembered[question] = function(fov, *args, **kwargs)
+        answer: Result = fov.remembered[question]
+        return answer
+
+    return remember
+
+
+def full_scale(bits: int) -> int:
+    """Give the grey value of full scale.
+
+    Examples
+    --------
+    >>> full_scale(12)
+    4095
+    """
+    return 2**bits - 1
 
 
 def to_8bit(

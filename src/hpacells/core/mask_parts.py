@@ -29,12 +29,15 @@ class IdRuns:
     part
         ``(R,)`` int64: the connected part (8-neighbourhood) that they belong to, 0 … parts - 1;
         runs of different ids are never one part.
+    columns
+        Width of the image; no run is longer.
     """
 
     start: _Indices
     stop: _Indices
     ids: _Indices
     part: _Indices
+    columns: int
 
 
 def find_runs(ids: npt.NDArray[np.integer]) -> IdRuns:
@@ -47,7 +50,7 @@ def find_runs(ids: npt.NDArray[np.integer]) -> IdRuns:
     values = ids.reshape(-1)[start].astype(np.int64)
     kept = values != 0
     start, stop, values = start[kept], stop[kept], values[kept]
-    return IdRuns(start, stop, values, _connect(start, stop, values, columns))
+    return IdRuns(start, stop, values, _connect(start, stop, values, columns), columns)
 
 
 def _connect(start: _Indices, stop: _Indices, values: _Indices, columns: int) -> _Indices:
@@ -70,9 +73,8 @@ def _connect(start: _Indices, stop: _Indices, values: _Indices, columns: int) ->
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def first_in_parts(ids: npt.NDArray[np.integer]) -> int | None:
+def first_in_parts(runs: IdRuns) -> int | None:
     """Give the lowest id that has several connected parts (8-neighbourhood), else None."""
-    runs = find_runs(ids)
     if not runs.ids.size:
         return None
     n_parts = np.bincount(_id_of_part(runs))

@@ -1,6 +1,7 @@
 """Instance masks of one field: cells and their nuclei, with matched ids."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpacells.core.errors import InputError
-from hpacells.core.mask_parts import first_in_parts
+from hpacells.core.mask_parts import IdRuns, find_runs, first_in_parts
 
 __all__ = ["MAX_CELL_ID", "CellMasks", "largest_part", "sample_ids"]
 
@@ -61,16 +62,24 @@ class CellMasks:
             raise InputError(
                 f"nucleus {int(self.nuclei[stray][0])} has pixels outside the cell of that id"
             )
-        broken = first_in_parts(self.cells)
+        broken = first_in_parts(self.cell_runs)
         if broken is not None:
             raise InputError(f"cell {broken} has more than one connected part")
 
     @property
     def cell_ids(self) -> npt.NDArray[np.int32]:
         """Ids of the cells, ascending ``(N,)``."""
-        # counting is several times faster than sorting the pixels, and ids are small
-        ids = np.flatnonzero(np.bincount(self.cells.ravel()))
-        return ids[ids > 0].astype(np.int32)
+        return np.unique(self.cell_runs.ids).astype(np.int32)
+
+    @cached_property
+    def cell_runs(self) -> IdRuns:
+        """The cells' runs of pixels: found once, asked for by all that is measured of cells."""
+        return find_runs(self.cells)
+
+    @cached_property
+    def nucleus_runs(self) -> IdRuns:
+        """The nuclei's runs of pixels."""
+        return find_runs(self.nuclei)
 
 
 def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -1,14 +1,21 @@
-"""Damaged Parquet files, told as what they are."""
+"""Parquet files, here or behind a URL; damaged ones are told as what they are."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hpacells.core.errors import TableError
+from hpacells.core.location import is_remote
 
-__all__ = ["naming_damage"]
+__all__ = ["naming_damage", "open_parquet"]
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file for reading in pieces."""
+    return pq.ParquetFile(path.open("rb") if is_remote(path) else path)
 
 
 @contextmanager

@@ -4,8 +4,9 @@ What enters is a function and its items, what leaves is each item with its resul
 Results must not depend on how many workers there are; that is the function's affair.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 import cv2
 
+from hpacells.core.errors import WorkerError
 from hpacells.core.interrupts import children_ignore_interrupts
 
 __all__ = ["keep_in_flight", "over_processes"]
@@ -22,7 +24,7 @@ Result = TypeVar("Result")
 
 
 def keep_in_flight(
-    submit: Callable[[Item], Future[Result]], items: Sequence[Item], *, limit: int
+    submit: Callable[[Item], Future[Result]], items: Iterable[Item], *, limit: int
 ) -> Generator[tuple[Item, Result]]:
     """Give each item with its result, as they finish; at most ``limit`` are under way.
 
@@ -31,7 +33,7 @@ def keep_in_flight(
     submit
         Begins one item.
     items
-        In the order in which they are begun.
+        In the order in which they are begun; they may be made as they are asked for.
     limit
         1 or more. Nothing is begun while the caller looks at a result.
 
@@ -71,6 +73,11 @@ def over_processes(
     tuple
         Item and result.
 
+    Raises
+    ------
+    WorkerError
+        When a worker process dies.
+
     Notes
     -----
     Processes are spawned: threads of a forked parent (torch, OpenCV) can hold locks forever. They
@@ -93,6 +100,11 @@ def over_processes(
 
     try:
         yield from keep_in_flight(submit, items, limit=2 * workers)
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            f"one of {workers} worker processes died: killed, perhaps for lack of memory. Finished "
+            "work is kept: run the same command again, with fewer --workers where memory is short."
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -27,6 +27,7 @@ __all__ = [
     "encode_cells",
     "encode_mask",
     "format_predictions",
+    "iterate_submission",
     "parse_predictions",
     "read_submission",
     "write_submission",
@@ -163,19 +164,35 @@ def read_submission(path: Path) -> dict[str, SubmissionRow]:
     Parameters
     ----------
     path
-        A CSV with ``SUBMISSION_COLUMNS``; other columns are passed over.
+        As for ``iterate_submission``, which says what is refused.
 
     Returns
     -------
     dict
         ID → row, in the order of the file. Triples and masks are not looked into yet.
+    """
+    return {row.fov_id: row for row in iterate_submission(path)}
+
+
+def iterate_submission(path: Path) -> Iterator[SubmissionRow]:
+    """Read a submission or truth file row by row.
+
+    Parameters
+    ----------
+    path
+        A CSV with ``SUBMISSION_COLUMNS``; other columns are passed over.
+
+    Yields
+    ------
+    SubmissionRow
+        In the order of the file.
 
     Raises
     ------
     TableError
         When the file is missing or no such CSV, an ID stands twice, or a size is no whole number.
     """
-    rows: dict[str, SubmissionRow] = {}
+    seen: set[str] = set()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file, _long_fields():
             reader = csv.DictReader(file, strict=True)
@@ -187,17 +204,17 @@ def read_submission(path: Path) -> dict[str, SubmissionRow]:
                 )
             for record in reader:
                 row = _parse_row(record, f"{path}, line {reader.line_num}")
-                if row.fov_id in rows:
+                if row.fov_id in seen:
                     raise TableError(
                         f"{path}, line {reader.line_num}: ID {row.fov_id} stands twice. "
                         "Keep one row per image."
                     )
-                rows[row.fov_id] = row
+                seen.add(row.fov_id)
+                yield row
     except (FileNotFoundError, IsADirectoryError) as error:
         raise TableError(f"{path}: expected a CSV file, found none. Check the path.") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise TableError(f"{path}: not a CSV file in UTF-8 ({error}). Write it again.") from error
-    return rows
 
 
 def _parse_row(record: dict[str, str | None], where: str) -> SubmissionRow:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import InputError
 from hpacells.core.fov import FieldOfView, to_8bit
+from hpacells.core.id_statistics import centroids_of_ids
 from hpacells.core.masks import CellMasks
 
 __all__ = ["cell_centres", "extract_crops"]
@@ -87,27 +88,15 @@ def cell_centres(masks: CellMasks, cell_ids: npt.NDArray[np.int64]) -> npt.NDArr
     InputError
         When an id is not in the masks.
     """
-    n = int(max(masks.cells.max(initial=0), cell_ids.max(initial=0))) + 1
-    centres = _centroids(masks.nuclei, n)[cell_ids]
+    n = int(max(masks.cell_ids.max(initial=0), cell_ids.max(initial=0))) + 1
+    centres = centroids_of_ids(masks.nucleus_runs, n)[cell_ids]
     bare = np.isnan(centres[:, 0])
     if bare.any():
-        centres[bare] = _centroids(masks.cells, n)[cell_ids[bare]]
+        centres[bare] = centroids_of_ids(masks.cell_runs, n)[cell_ids[bare]]
     missing = np.isnan(centres[:, 0])
     if missing.any():
         raise InputError(f"expected ids of cells in the masks, got {cell_ids[missing].tolist()}")
     return centres
-
-
-def _centroids(ids: npt.NDArray[np.int32], n: int) -> npt.NDArray[np.float64]:
-    """Give the centroid of every id below ``n``, NaN where it has no pixel."""
-    width = max(ids.shape[1], 1)
-    flat = np.flatnonzero(ids)
-    owner = ids.ravel()[flat]
-    rows, columns = np.divmod(flat, width)
-    counts = np.bincount(owner, minlength=n).astype(np.float64)
-    counts[counts == 0] = np.nan
-    sums = (np.bincount(owner, rows, minlength=n), np.bincount(owner, columns, minlength=n))
-    return np.stack(sums, axis=1) / counts[:, None] + 0.5
 
 
 def _cut_from_shrunk(
@@ -125,9 +114,10 @@ def _cut_from_shrunk(
     pixels = np.zeros((len(fov.pixels), shape[0] + 2 * side, shape[1] + 2 * side), np.uint8)
     ids = np.zeros(pixels.shape[1:], np.int32)
     inner = (slice(side, side + shape[0]), slice(side, side + shape[1]))
-    for position, channel in enumerate(fov.pixels):
-        small = cv2.resize(channel, shape[::-1], interpolation=cv2.INTER_AREA)
-        pixels[position][inner] = to_8bit(small, fov.max_value)
+    # interleaved, the four take two thirds of the time that they take one by one
+    small = cv2.resize(cv2.merge(list(fov.pixels)), shape[::-1], interpolation=cv2.INTER_AREA)
+    for plane, channel in zip(pixels, cv2.split(small), strict=True):
+        plane[inner] = to_8bit(channel, fov.max_value)
     rows, columns = (
         ((np.arange(length) + 0.5) / factor).astype(np.int64)
         for length, factor in zip(shape, scale, strict=True)

@@ -2,14 +2,15 @@
 
 ::
 
-    STORE/request.json       what was asked: crop side, µm per pixel, where masks come from
-    STORE/parts/<fov_id>.npz one field's crops (``crops.field_crops``), each written whole
-    STORE/cells.parquet      CELL_MEASURE_SCHEMA, every mask id of every field, rejected ones too
-    STORE/fields.parquet     STORE_FIELD_SCHEMA, one row per field asked for, failed ones too
-    STORE/store.json         written last: the request, counts, versions
+    STORE/request.json            format, crop side, µm per pixel, where masks come from
+    STORE/parts/<fov_id>.parquet  one field's crops (``crops.field_crops``), each written whole
+    STORE/cells.parquet           CELL_MEASURE_SCHEMA, every mask id, rejected ones too
+    STORE/fields.parquet          STORE_FIELD_SCHEMA, one row per field asked for, failed ones too
+    STORE/store.json              written last: the request, counts, versions
 
 Every cell that is not rejected has a crop; crops stand in the order of ``cells.parquet``, which is
-sorted by fov_id and cell_id. A folder without ``store.json`` is unfinished.
+sorted by fov_id and cell_id. A folder without ``store.json`` is unfinished; made again with the
+same request, it is continued, and further fields are added.
 """
 
 import json
@@ -31,11 +32,14 @@ from hpacells.core.provenance import installed_versions
 from hpacells.core.storage import atomic_path, remove_leftovers, write_json
 from hpacells.crops.field_crops import FieldCrops, read_part, read_part_tables
 
-__all__ = ["STORE_FIELD_SCHEMA", "CropStore", "finish_store", "prepare_store"]
+__all__ = ["STORE_FIELD_SCHEMA", "STORE_FORMAT", "CropStore", "finish_store", "prepare_store"]
 
 STORE_FILE = "store.json"
 REQUEST_FILE = "request.json"
 PARTS = "parts"
+
+STORE_FORMAT = 2
+"""Version of a store's files; a store of another version is refused."""
 
 STORE_FIELD_SCHEMA = pa.schema(
     [
@@ -116,7 +120,7 @@ class CropStore:
 
 def part_path(folder: Path, fov_id: str) -> Path:
     """Say where a field's crops lie."""
-    return folder / PARTS / f"{fov_id}.npz"
+    return folder / PARTS / f"{fov_id}.parquet"
 
 
 def prepare_store(folder: Path, spec: CropSpec, source: str) -> None:
@@ -129,7 +133,7 @@ def prepare_store(folder: Path, spec: CropSpec, source: str) -> None:
     InputError
         When its request is damaged.
     """
-    request = {"spec": asdict(spec), "source": source}
+    request = {"format": STORE_FORMAT, "spec": asdict(spec), "source": source}
     file = folder / REQUEST_FILE
     if file.is_file():
         earlier = _read_json(file)
@@ -158,6 +162,12 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: damaged ({error}). Crop again into another folder.") from error
     if not isinstance(content, dict) or not {"spec", "source"} <= content.keys():
         raise InputError(f"{path}: not of a crop store. Crop again into another folder.")
+    found = content.get("format", 1)  # the first one didn't say
+    if found != STORE_FORMAT:
+        raise InputError(
+            f"{path}: a crop store of format {found}, this version of hpacells has format "
+            f"{STORE_FORMAT}. Crop again into another folder."
+        )
     return content
 
 

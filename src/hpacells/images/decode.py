@@ -22,7 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hpacells.core.errors import ImageError
-from hpacells.images.tiff import check_side, decode_tiff
+from hpacells.core.location import is_remote, read_content
+from hpacells.images.channel_source import check_side
+from hpacells.images.tiff import decode_tiff
 
 __all__ = [
     "ImageFormat",
@@ -40,7 +42,7 @@ _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GZIP_MAGIC = b"\x1f\x8b"
 _JPEG_END = b"\xff\xd9"
 _JPEG_TAIL_BYTES = 1024
-_MAX_UNZIPPED_BYTES = 2_000_000_000
+_MAX_UNZIPPED_BYTES = 1_000_000_000  # 20,000 x 20,000 pixels of 16 bits
 
 _SUFFIX = re.compile(r"\.(png|jpe?g|(?:ome\.)?tiff?(?:\.gz)?)$", re.IGNORECASE)
 
@@ -103,9 +105,10 @@ def read_if_there(path: Path) -> bytes | None:
         When it is there and cannot be read.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
+        # reading a pipe would wait for ever
+        if not is_remote(path) and not stat.S_ISREG(path.stat().st_mode):
             raise ImageError(f"{path}: expected a file, got a folder or a device. Replace it.")
-        return path.read_bytes()
+        return read_content(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -136,7 +139,7 @@ def decode_image(
     ------
     ImageError
         Not an image, truncated, damaged, of another format than its name says, more than one
-        page, floating point, or a side longer than ``tiff.MAX_SIDE_PX``.
+        page, floating point, or a side longer than ``channel_source.MAX_SIDE_PX``.
     """
     if content.startswith(_GZIP_MAGIC) and path.suffix.lower() == ".gz":
         content = unzip(content, path)

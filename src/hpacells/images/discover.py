@@ -1,9 +1,13 @@
-"""Which fields there are: a folder of quadruplets, a dataset folder or a manifest to records.
+"""Which fields there are: a folder, a file of several stains or a manifest to records.
 
-A stain is known by the colour in its file's name (``<fov_id>_red.png``) or by its column in the
-manifest, never by order. Only names, tables and, for the pixel size of TIFF files, headers are
-read. A field with a missing stain stays in the list with a path that does not exist; reading it
-raises ``ImageError``, so that it fails alone.
+A stain is known by the colour in its file's name (``<fov_id>_red.png``), by its column in the
+manifest, or by the declared channel of a file of several stains (``images.stain_channels``), never
+by order. Names, tables and, where the size of a pixel or the depth of 16-bit files is asked,
+headers and a few fields are read. A field with a missing stain stays in the list with a path that
+does not exist; reading it raises ``ImageError``, so that it fails alone.
+
+Files of several stains (TIFF, OME-Zarr, CZI, LIF, ND2) are looked for in a folder without any
+quadruplet.
 
 Two files for one stain of a field (``a_red.png`` and ``a_red.tif``): the format in which all four
 stains are there is taken, PNG before TIFF before JPEG; where none is whole, each stain takes its
@@ -15,15 +19,20 @@ import logging
 import os
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from hpacells.core.channels import CHANNELS, Channel
-from hpacells.core.errors import InputError
+from hpacells.core.errors import ConfigError, InputError
 from hpacells.core.fov import FovRecord
-from hpacells.images.decode import ImageFormat, format_of_name, split_suffix
+from hpacells.core.location import is_remote, list_remote_files
+from hpacells.images.decode import ImageFormat, split_suffix
+from hpacells.images.full_scale import check_bit_depth_option, resolve_full_scales
 from hpacells.images.labels import add_labels, read_labels
 from hpacells.images.manifest import read_manifest
+from hpacells.images.multichannel import is_multichannel, list_multichannel
 from hpacells.images.pixel_size import check_pixel_size_option, resolve_pixel_sizes
+from hpacells.images.stain_channels import parse_channels
 
 __all__ = ["discover_fields", "find_train_csv"]
 
@@ -31,7 +40,8 @@ _log = logging.getLogger(__name__)
 
 _EXPECTED = (
     "expected files <ID>_red, <ID>_green, <ID>_blue, <ID>_yellow (.png, .tif or .jpg), "
-    "a dataset folder with train/, or a CSV manifest"
+    "a dataset folder with train/, files of several stains (OME-TIFF, OME-Zarr, CZI, LIF, ND2), "
+    "or a CSV manifest"
 )
 _STAIN = re.compile(
     rf"^(.+)_({'|'.join(channel.value for channel in CHANNELS)})$", re.IGNORECASE | re.DOTALL
@@ -42,16 +52,27 @@ _Candidates = dict[Channel, list[tuple[ImageFormat, str]]]
 """Per stain the files that could be it: format and name."""
 
 
-def discover_fields(images: Path, *, pixel_size_um: float | None = None) -> list[FovRecord]:
+def discover_fields(
+    images: Path,
+    *,
+    pixel_size_um: float | None = None,
+    channels: str | None = None,
+    bit_depth: int | None = None,
+) -> list[FovRecord]:
     """List the fields of a folder or manifest.
 
     Parameters
     ----------
     images
-        A folder of quadruplets; a dataset folder (with ``train/`` and perhaps ``train.csv``) or
-        its ``train/``; or a CSV manifest.
+        A folder of quadruplets or of files of several stains; a dataset folder (with ``train/``
+        and perhaps ``train.csv``) or its ``train/``; one file of several stains; or a CSV manifest.
     pixel_size_um
         µm per pixel as the user says; wins over what tables and files say.
+    channels
+        Which channel is which stain in files of several, as in ``stain_channels.parse_channels``;
+        None: as the files name them.
+    bit_depth
+        Bits of the grey values in 16-bit files as the user says; None: see ``full_scale``.
 
     Returns
     -------
@@ -67,13 +88,20 @@ def discover_fields(images: Path, *, pixel_size_um: float | None = None) -> list
         ``train.csv`` or the manifest is malformed.
     PixelSizeError
         The size of a pixel cannot be known (see ``images.pixel_size``).
+    ConfigError
+        An option is impossible, or has nothing to act on.
+    MissingExtraError
+        A package for the files' format is not installed.
     """
     check_pixel_size_option(pixel_size_um)
+    check_bit_depth_option(bit_depth)
+    wanted = None if channels is None else parse_channels(channels)
     if not images.exists():
         raise InputError(f"{images}: no such file or folder; {_EXPECTED}. Check the path.")
-    records = _from_folder(images) if images.is_dir() else _from_file(images)
+    records = _from_folder(images, wanted) if images.is_dir() else _from_file(images, wanted)
     records = resolve_pixel_sizes(records, pixel_size_um)
-    return sorted(records, key=lambda record: record.fov_id)
+    records.sort(key=lambda record: record.fov_id)
+    return resolve_full_scales(records, bit_depth)
 
 
 def find_train_csv(images: Path) -> Path | None:
@@ -86,22 +114,22 @@ def find_train_csv(images: Path) -> Path | None:
     return None
 
 
-def _from_file(path: Path) -> list[FovRecord]:
+def _from_file(path: Path, wanted: Mapping[Channel, str] | None) -> list[FovRecord]:
     if path.suffix.lower() == ".csv":
+        if wanted is not None:
+            raise ConfigError(
+                f"--channels: {path} is a manifest; its columns red_channel, green_channel, "
+                "blue_channel, yellow_channel say which channel is which stain."
+            )
         return read_manifest(path)
-    if format_of_name(path) is not None:
-        raise InputError(
-            f"{path}: one image file. OME-TIFF and other multi-stain files cannot be read yet; "
-            f"{_EXPECTED}."
-        )
+    if is_multichannel(path):
+        return list_multichannel([path], wanted)
     raise InputError(f"{path}: not a file that can be read; {_EXPECTED}.")
 
 
-def _from_folder(folder: Path) -> list[FovRecord]:
-    if folder.suffix.lower() == ".zarr" or any(
-        (folder / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")
-    ):
-        raise InputError(f"{folder}: OME-Zarr cannot be read yet; {_EXPECTED}.")
+def _from_folder(folder: Path, wanted: Mapping[Channel, str] | None) -> list[FovRecord]:
+    if is_multichannel(folder):
+        return list_multichannel([folder], wanted)
     found = _scan(folder)
     inner = folder / "train"
     if inner.is_dir():
@@ -111,23 +139,35 @@ def _from_folder(folder: Path) -> list[FovRecord]:
                 f"{folder}: fields lie here and in {inner}. Give one folder of the two: "
                 f"{inner}, or a folder without train/."
             )
-        if inner_found:
+        if inner_found or not found:
             folder, found = inner, inner_found
-    if not found:
+    files = [] if found else [path for path in sorted(folder.iterdir()) if _is_image(path)]
+    if not found and not files:
         raise InputError(f"{folder}: no fields in it; {_EXPECTED}. Check the path and the names.")
+    if found and wanted is not None:
+        raise ConfigError(
+            f"--channels: {folder} has files of one stain each, named by colour. Leave it out."
+        )
+    records = [_record(folder, fov_id, stains) for fov_id, stains in found.items()]
     train_csv = find_train_csv(folder)
     labels = {} if train_csv is None else read_labels(train_csv)
-    return [
-        add_labels(_record(folder, fov_id, stains), labels.get(fov_id))
-        for fov_id, stains in found.items()
-    ]
+    records += list_multichannel(files, wanted)
+    return [add_labels(record, labels.get(record.fov_id)) for record in records]
+
+
+def _is_image(path: Path) -> bool:
+    if path.name.startswith(".") or not _is_text(path.name):
+        return False
+    try:
+        return is_multichannel(path) and path.exists()
+    except OSError:  # a link that leads in a circle
+        return False
 
 
 def _scan(folder: Path) -> dict[str, _Candidates]:
     """Group a folder's image files by field and stain."""
     found: dict[str, _Candidates] = defaultdict(dict)
-    with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if not e.name.startswith(".") and _is_file(e))
+    names = [name for name in _list_files(folder) if not name.startswith(".")]
     unwritable = [name for name in names if not _is_text(name)]
     if unwritable:
         raise InputError(
@@ -140,6 +180,13 @@ def _scan(folder: Path) -> dict[str, _Candidates]:
             channel = Channel(stain.group(2).lower())
             found[stain.group(1)].setdefault(channel, []).append((parts[1], name))
     return dict(found)
+
+
+def _list_files(folder: Path) -> list[str]:
+    if is_remote(folder):
+        return list_remote_files(folder)
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if _is_file(entry))
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -1,7 +1,8 @@
 """``train.csv``: what is known of whole images, by field id.
 
 Columns: ``ID``, ``Label`` (class ids joined with ``|``), and where known ``gene``, ``antibody``,
-``cell_line``, ``plate``, ``well``, ``sample``, ``pixel_size_um``; others are ignored. A row
+``cell_line``, ``plate``, ``well``, ``sample``, ``pixel_size_um``, ``bit_depth`` (of grey values in
+16-bit files); others are ignored. A row
 without its image and an image without a row are counted, not errors; anything malformed is one.
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpacells.core.errors import TableError
-from hpacells.core.fov import METADATA_COLUMNS, FovRecord
+from hpacells.core.fov import BIT_DEPTHS, METADATA_COLUMNS, FovRecord, full_scale
 from hpacells.core.locations import parse_class_ids
 from hpacells.images.pixel_size import parse_pixel_size_um
 from hpacells.images.tables import CsvRow, raise_problems, read_csv
@@ -33,12 +34,15 @@ class FieldLabels:
         µm per pixel, None when the row does not say.
     row
         Line of the file, the header being 1.
+    max_value
+        Grey value of full scale by the column ``bit_depth``, None when the row does not say.
     """
 
     class_ids: tuple[int, ...] | None
     metadata: Mapping[str, str]
     pixel_size_um: float | None
     row: int
+    max_value: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,12 @@ def parse_row(row: CsvRow, problems: list[str]) -> FieldLabels:
         size = None if size_text is None else parse_pixel_size_um(size_text)
     except TableError as error:
         problems.append(f"row {row.number}: {error}")
+    bits = row.get("bit_depth")
+    known = {str(depth): full_scale(depth) for depth in BIT_DEPTHS}
+    if bits is not None and bits not in known:
+        problems.append(f"row {row.number}: expected a bit_depth of 8 to 16, got {bits!r}")
     metadata = {name: text for name in METADATA_COLUMNS if (text := row.get(name)) is not None}
-    return FieldLabels(class_ids, metadata, size, row.number)
+    return FieldLabels(class_ids, metadata, size, row.number, known.get(bits or ""))
 
 
 def add_labels(record: FovRecord, labels: FieldLabels | None) -> FovRecord:
@@ -113,7 +121,11 @@ def add_labels(record: FovRecord, labels: FieldLabels | None) -> FovRecord:
         return record
     known: dict[str, Any] = dict(labels.metadata)
     return replace(
-        record, image_locations=labels.class_ids, pixel_size_um=labels.pixel_size_um, **known
+        record,
+        image_locations=labels.class_ids,
+        pixel_size_um=labels.pixel_size_um,
+        max_value=labels.max_value,
+        **known,
     )
 
 

@@ -4,6 +4,11 @@ Columns ``fov_id, red, green, blue, yellow`` and where known ``pixel_size_um``, 
 metadata columns of ``core.fov``. Paths are relative to the manifest's folder, or absolute. The
 column says the stain, whatever the file is called. An empty path means that the stain is missing:
 the field stays in the list and fails when it is read, as it does when the file is not there.
+
+A file that holds several stains stands in the column of each, and the columns ``red_channel,
+green_channel, blue_channel, yellow_channel`` say which of its channels each is, by name or by
+number from 1; ``scene`` says which of its images, from 1. A stain without a channel has a file of
+its own.
 """
 
 import logging
@@ -20,7 +25,16 @@ __all__ = ["read_manifest"]
 _log = logging.getLogger(__name__)
 
 _REQUIRED = ("fov_id", *(channel.value for channel in CHANNELS))
-_KNOWN = {*_REQUIRED, *METADATA_COLUMNS, "pixel_size_um", "Label"}
+_CHANNEL_COLUMN = {channel: f"{channel.value}_channel" for channel in CHANNELS}
+_KNOWN = {
+    *_REQUIRED,
+    *METADATA_COLUMNS,
+    *_CHANNEL_COLUMN.values(),
+    "pixel_size_um",
+    "bit_depth",
+    "scene",
+    "Label",
+}
 
 
 def read_manifest(path: Path) -> list[FovRecord]:
@@ -39,8 +53,8 @@ def read_manifest(path: Path) -> list[FovRecord]:
     Raises
     ------
     TableError
-        Columns missing, an id empty, twice or with path separators, a label or pixel size
-        malformed: all of them together, each with its row.
+        Columns missing, an id empty, twice or with path separators, a label, pixel size
+        or scene malformed: all of them together, each with its row.
     InputError
         The file cannot be read, or has no rows.
     """
@@ -74,4 +88,8 @@ def _record(row: CsvRow, folder: Path) -> FovRecord:
         channel: folder / (row.cells[channel.value] or f"{fov_id}_{channel.value}")
         for channel in CHANNELS
     }
-    return FovRecord(fov_id, paths)
+    planes = {channel: name for channel in CHANNELS if (name := row.get(_CHANNEL_COLUMN[channel]))}
+    scene = row.get("scene") or "1"
+    if not (scene.isascii() and scene.isdigit() and 0 < int(scene) < 1_000_000):
+        raise InputError(f"expected a scene counted from 1, got {scene!r}")
+    return FovRecord(fov_id, paths, planes=planes, scene=int(scene))

@@ -3,8 +3,9 @@
 1. The user's ``--pixel-size-um`` wins over everything, tables included: it is the one statement
    made for this very command.
 2. The manifest's or ``train.csv``'s column ``pixel_size_um``, row by row.
-3. The files' own µm units: OME or ImageJ metadata of a TIFF (``tiff.py``). PNG and JPEG carry only
-   dots per inch, which is a printing size and does not count.
+3. The files' own µm units: OME or ImageJ metadata of a TIFF (``tiff.py``), the scale of an
+   OME-Zarr, the metadata of a microscope's file. PNG and JPEG carry only dots per inch, which is a
+   printing size and does not count.
 4. A field of four PNGs: 0.08 µm, the atlas's full resolution.
 
 Otherwise the command stops with ``PixelSizeError`` before any work starts. A field that cannot be
@@ -15,13 +16,17 @@ it says what is wrong.
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from hpacells.core.channels import CHANNELS
 from hpacells.core.errors import ConfigError, ImageError, PixelSizeError, TableError
 from hpacells.core.fov import DEFAULT_PIXEL_SIZE_UM, FovRecord
+from hpacells.core.location import is_remote
 from hpacells.images.decode import ImageFormat, format_of_name, read_bytes, unzip
+from hpacells.images.multichannel import open_channels, stains_by_file
+from hpacells.images.stain_channels import find_channels
 from hpacells.images.tiff import tiff_pixel_size_um
 
 __all__ = [
@@ -113,8 +118,12 @@ def resolve_pixel_sizes(
 
 
 def default_pixel_size_um(record: FovRecord) -> float | None:
-    """Ask a field's files: µm units of a TIFF, or 0.08 µm for four PNGs; None when unknown."""
-    if _formats(record) == {ImageFormat.PNG}:
+    """Ask a field's files: their µm units, or 0.08 µm for four PNGs; None when unknown."""
+    for path in stains_by_file(record):
+        with suppress(ImageError), open_channels(path, record.scene) as source:
+            if source.pixel_size_um is not None:
+                return source.pixel_size_um
+    if not record.planes and _formats(record) == {ImageFormat.PNG}:
         return DEFAULT_PIXEL_SIZE_UM
     for path in _tiff_paths(record):
         if not path.is_file():  # nor is a pipe opened: that would wait for ever
@@ -133,20 +142,26 @@ def _formats(record: FovRecord) -> set[ImageFormat | None]:
 
 
 def _tiff_paths(record: FovRecord) -> list[Path]:
-    paths = [record.paths[channel] for channel in CHANNELS]
+    paths = [record.paths[channel] for channel in CHANNELS if channel not in record.planes]
     return [path for path in paths if format_of_name(path) is ImageFormat.TIFF]
 
 
 def _tiff_source(path: Path) -> Path | bytes:
-    return unzip(read_bytes(path), path) if path.suffix.lower() == ".gz" else path
+    if path.suffix.lower() == ".gz":
+        return unzip(read_bytes(path), path)
+    return read_bytes(path) if is_remote(path) else path
 
 
 def _is_readable(record: FovRecord) -> bool:
-    """Say whether all files are there and every TIFF among them has headers that can be read."""
-    paths = record.paths.values()
-    if not all(path.is_file() and os.access(path, os.R_OK) for path in paths):
-        return False
+    """Say whether all files are there and have headers and channels that can be read."""
+    for channel, path in record.paths.items():
+        there = path.exists() if channel in record.planes else path.is_file()
+        if not (there and (is_remote(path) or os.access(path, os.R_OK))):
+            return False
     try:
+        for path, wanted in stains_by_file(record).items():
+            with open_channels(path, record.scene) as source:
+                find_channels(source.names, wanted, path)
         for path in _tiff_paths(record):
             tiff_pixel_size_um(_tiff_source(path))
     except ImageError:

@@ -1,4 +1,4 @@
-"""One field's four files to a ``FieldOfView``; a bad field is an ``ImageError`` that says why.
+"""One field's files to a ``FieldOfView``; a bad field is an ``ImageError`` that says why.
 
 What real images do, and the answer here:
 
@@ -6,9 +6,8 @@ What real images do, and the answer here:
 - *One stain from another field*: cannot be seen in the pixels. Refused where two stains of a field
   hold the same picture, as when a file was copied under a second name; two blank ones are fine.
 - *RGB(A) instead of grey*: ``images.colour`` says which are read.
-- *12-bit data in 16-bit files*: full scale is 4095 when no grey value of the four stains is above
-  it, else 65535. A 16-bit field that dark is taken for 12 bits; nothing in the files tells them
-  apart.
+- *12-bit data in 16-bit files*: the record says the full scale of its data set
+  (``images.full_scale``); a field with grey values above it is refused.
 - *Truncated, damaged or non-image file, floating point, several pages, gigantic*: refused
   (``images.decode``).
 - *Dark, saturated or empty stains*: read as they are; what to make of them is for later stages.
@@ -18,7 +17,10 @@ Reading is sequential in one thread; running fields side by side is the engine's
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -27,7 +29,8 @@ import numpy.typing as npt
 
 from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.errors import ImageError, PixelSizeError
-from hpacells.core.fov import FieldOfView, FovRecord
+from hpacells.core.fov import FieldOfView, FovRecord, full_scale
+from hpacells.core.provenance import sha256_bytes
 from hpacells.images.colour import grey_plane
 from hpacells.images.decode import (
     ImageFormat,
@@ -36,12 +39,14 @@ from hpacells.images.decode import (
     read_if_there,
     unzip,
 )
+from hpacells.images.multichannel import open_channels, stains_by_file
 from hpacells.images.pixel_size import default_pixel_size_um
+from hpacells.images.stain_channels import find_channels
 from hpacells.images.tiff import tiff_pixel_size_um
 
 __all__ = ["digest_field", "read_field", "read_field_with_digest"]
 
-_MAX_12_BIT = 4095
+_MAX_16_BIT = full_scale(16)
 _PROBE_STEP = 61
 
 _Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -90,16 +95,18 @@ def read_field_with_digest(record: FovRecord) -> tuple[FieldOfView, str]:
     PixelSizeError
         As ``read_field``.
     """
-    contents = _read_contents(record)
-    pixels = _decode_stains(record, contents)
-    _check_copies(record, pixels)
-    size = _pixel_size_um(record, contents)
-    field = FieldOfView(record.fov_id, pixels, size, _max_value(pixels), record)
-    return field, _digest(contents)
+    with ExitStack() as opened:
+        stains = _open_stains(record, opened)
+        pixels = _decode_stains(record, stains)
+        _check_copies(record, pixels)
+        size = _pixel_size_um(record, stains)
+        max_value = _max_value(record, stains, pixels)
+    field = FieldOfView(record.fov_id, pixels, size, max_value, record)
+    return field, _digest(record, stains)
 
 
 def digest_field(record: FovRecord) -> str:
-    """Hash the content of a field's four files, without decoding.
+    """Hash the content of a field's files, without decoding.
 
     Parameters
     ----------
@@ -109,24 +116,60 @@ def digest_field(record: FovRecord) -> str:
     Returns
     -------
     str
-        SHA-256, hexadecimal, over the four files' SHA-256 in the order of ``CHANNELS``: names,
-        dates and places don't count.
+        SHA-256, hexadecimal, over the four stains' SHA-256 in the order of ``CHANNELS``: names,
+        dates and places don't count. A stain in a file of several is that file and its position.
+        A full scale below 16 bits counts too, for it changes the image.
 
     Raises
     ------
     ImageError
         A file is missing or cannot be read.
     """
-    return _digest(_read_contents(record))
+    with ExitStack() as opened:
+        return _digest(record, _open_stains(record, opened))
+
+
+@dataclass(frozen=True)
+class _Stain:
+    """One stain: its hash, and what is asked of its file only where the field is read."""
+
+    digest: str
+    decode: Callable[[], npt.NDArray[np.integer]]
+    pixel_size_um: Callable[[], float | None]
+    max_value: int | None = None
+
+
+def _open_stains(record: FovRecord, opened: ExitStack) -> dict[Channel, _Stain]:
+    stains = {}
+    for channel, content in _read_contents(record).items():
+        path = record.paths[channel]
+        stains[channel] = _Stain(
+            sha256_bytes(content),
+            partial(_decode_file, content, channel, path),
+            partial(_file_pixel_size_um, content, path),
+        )
+    for path, wanted in stains_by_file(record).items():
+        source = opened.enter_context(open_channels(path, record.scene))
+        digest = source.digest()
+        for channel, place in find_channels(source.names, wanted, path).items():
+            stains[channel] = _Stain(
+                sha256_bytes(f"{digest} {record.scene} {place}".encode()),
+                partial(source.read, place),
+                partial(getattr, source, "pixel_size_um"),
+                source.max_value,
+            )
+    return stains
 
 
 def _read_contents(record: FovRecord) -> dict[Channel, bytes]:
+    """Read the files that hold one stain each."""
     contents: dict[Channel, bytes] = {}
-    for channel in CHANNELS:
+    single = [channel for channel in CHANNELS if channel not in record.planes]
+    for channel in single:
         content = read_if_there(record.paths[channel])
         if content is not None:
             contents[channel] = content
-    missing = [channel for channel in CHANNELS if channel not in contents]
+    missing = [channel for channel in single if channel not in contents]
     if missing:
         there = ", ".join(record.paths[channel].name for channel in contents) or "none"
         raise ImageError(
@@ -137,19 +180,26 @@ def _read_contents(record: FovRecord) -> dict[Channel, bytes]:
     return contents
 
 
-def _digest(contents: Mapping[Channel, bytes]) -> str:
+def _digest(record: FovRecord, stains: Mapping[Channel, _Stain]) -> str:
     whole = hashlib.sha256()
     for channel in CHANNELS:
-        whole.update(hashlib.sha256(contents[channel]).digest())
+        whole.update(bytes.fromhex(stains[channel].digest))
+    if record.max_value not in (None, _MAX_16_BIT):
+        whole.update(f"full scale {record.max_value}".encode())
     return whole.hexdigest()
 
 
-def _decode_stains(record: FovRecord, contents: Mapping[Channel, bytes]) -> _Pixels:
+def _decode_stains(record: FovRecord, stains: Mapping[Channel, _Stain]) -> _Pixels:
     """Decode one stain after the other into one array; compare sizes and types at the end."""
     kinds: dict[Channel, tuple[tuple[int, ...], np.dtype[np.integer]]] = {}
     pixels: _Pixels | None = None
     for channel in CHANNELS:
-        plane = _decode_plane(contents[channel], channel, record.paths[channel])
+        plane = stains[channel].decode()
+        if plane.dtype not in (np.uint8, np.uint16):
+            raise ImageError(
+                f"{record.paths[channel]}: expected 8- or 16-bit grey values, got {plane.dtype}. "
+                "Convert the file."
+            )
         if pixels is None:
             pixels = np.empty((len(CHANNELS), *plane.shape), plane.dtype)
         if plane.shape == pixels.shape[1:] and plane.dtype == pixels.dtype:
@@ -167,14 +217,16 @@ def _decode_stains(record: FovRecord, contents: Mapping[Channel, bytes]) -> _Pix
     return pixels
 
 
-def _decode_plane(content: bytes, channel: Channel, path: Path) -> _Pixels:
+def _decode_file(content: bytes, channel: Channel, path: Path) -> npt.NDArray[np.integer]:
     lossy = format_of_name(path) is ImageFormat.JPEG
-    plane = grey_plane(decode_image(content, path), channel, path, lossy=lossy)
-    if plane.dtype not in (np.uint8, np.uint16):
-        raise ImageError(
-            f"{path}: expected 8- or 16-bit grey values, got {plane.dtype}. Convert the file."
-        )
-    return plane  # type: ignore[return-value]
+    return grey_plane(decode_image(content, path), channel, path, lossy=lossy)
+
+
+def _file_pixel_size_um(content: bytes, path: Path) -> float | None:
+    if format_of_name(path) is not ImageFormat.TIFF:
+        return None
+    gzipped = path.suffix.lower() == ".gz"
+    return tiff_pixel_size_um(unzip(content, path) if gzipped else content)
 
 
 def _check_copies(record: FovRecord, pixels: _Pixels) -> None:
@@ -191,22 +243,27 @@ def _check_copies(record: FovRecord, pixels: _Pixels) -> None:
             )
 
 
-def _max_value(pixels: _Pixels) -> int:
+def _max_value(record: FovRecord, stains: Mapping[Channel, _Stain], pixels: _Pixels) -> int:
+    """Give the full scale: 8-bit files have their own, for others the record speaks first."""
     if pixels.dtype == np.uint8:
-        return 255
-    return _MAX_12_BIT if int(pixels.max()) <= _MAX_12_BIT else 65535
+        return full_scale(8)
+    told = {stain.max_value for stain in stains.values() if stain.max_value is not None}
+    scale = record.max_value or max(told, default=_MAX_16_BIT)
+    top = int(pixels.max())
+    if top > scale:
+        raise ImageError(
+            f"field {record.fov_id}: expected grey values up to {scale}, the full scale of its "
+            f"data set, got {top}. Give the right one: --bit-depth, or the column bit_depth."
+        )
+    return scale
 
 
-def _pixel_size_um(record: FovRecord, contents: Mapping[Channel, bytes]) -> float:
+def _pixel_size_um(record: FovRecord, stains: Mapping[Channel, _Stain]) -> float:
     own = {}
     for channel in CHANNELS:
-        path = record.paths[channel]
-        if format_of_name(path) is ImageFormat.TIFF:
-            gzipped = path.suffix.lower() == ".gz"
-            content = unzip(contents[channel], path) if gzipped else contents[channel]
-            size = tiff_pixel_size_um(content)
-            if size is not None:
-                own[channel] = size
+        own_size = stains[channel].pixel_size_um()
+        if own_size is not None:
+            own[channel] = own_size
     if own and max(own.values()) > 1.01 * min(own.values()):
         listed = ", ".join(f"{channel.value} {size:g}" for channel, size in own.items())
         raise ImageError(

@@ -10,27 +10,27 @@ values are the grey values and are taken. Any other colour table is refused.
 
 import io
 import math
-import re
 import struct
 import zlib
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
 import tifffile
 
 from hpacells.core.errors import ImageError
+from hpacells.images.channel_source import check_side, check_square
+from hpacells.images.ome_xml import OmeImage, read_ome, um_per_unit
 
-__all__ = ["MAX_SIDE_PX", "check_side", "decode_tiff", "tiff_pixel_size_um"]
+__all__ = [
+    "TIFF_ERRORS",
+    "decode_tiff",
+    "imagej_size",
+    "ome_images",
+    "tiff_pixel_size_um",
+]
 
-MAX_SIDE_PX = 20_000
-"""Longest side that is read: an image above it is taken for a mistake or a decompression bomb."""
-
-_UM_PER_UNIT = {"nm": 1e-3, "um": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3, "cm": 1e4}
-
-# What tifffile and its codecs raise on damaged files; nothing in hpacells runs under it.
-_TIFF_ERRORS = (
+TIFF_ERRORS = (
     tifffile.TiffFileError,
     ArithmeticError,
     AttributeError,
@@ -44,15 +44,7 @@ _TIFF_ERRORS = (
     struct.error,
     zlib.error,
 )
-
-
-def check_side(height: int, width: int, path: Path) -> None:
-    """Refuse an empty image, and one too large to be a field."""
-    if not (0 < height <= MAX_SIDE_PX and 0 < width <= MAX_SIDE_PX):
-        raise ImageError(
-            f"{path}: expected sides of 1 to {MAX_SIDE_PX} pixels, got {width}x{height}. "
-            "Cut it into fields."
-        )
+"""What tifffile and its codecs raise on damaged files; little else may run under it."""
 
 
 def decode_tiff(content: bytes, path: Path) -> npt.NDArray[np.integer]:
@@ -79,13 +71,14 @@ def decode_tiff(content: bytes, path: Path) -> npt.NDArray[np.integer]:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             _check_layout(file, path)
             pixels: npt.NDArray[np.integer] = file.series[0].asarray(maxworkers=1)
-    except _TIFF_ERRORS as error:
+    except TIFF_ERRORS as error:
         raise ImageError(f"{path}: damaged TIFF ({error}). Copy the file anew.") from error
     return pixels
 
 
 def _check_layout(file: tifffile.TiffFile, path: Path) -> None:
     """Refuse before decoding what is not one page of integer grey values or colours."""
+    ome_images(file, path)
     page, series = file.pages.first, file.series
     check_side(page.imagelength, page.imagewidth, path)
     shape, axes, dtype = series[0].shape, series[0].axes, series[0].dtype
@@ -129,42 +122,33 @@ def tiff_pixel_size_um(content: bytes | Path) -> float | None:
     where = content if isinstance(content, Path) else "TIFF"
     try:
         with tifffile.TiffFile(source) as file:
-            size = _ome_size(file) or _imagej_size(file)
-    except (*_TIFF_ERRORS, ET.ParseError) as error:
+            images = ome_images(file, where)
+            size = images[0].pixel_size_um if images else imagej_size(file)
+    except TIFF_ERRORS as error:
         raise ImageError(f"{where}: damaged TIFF ({error}). Copy the file anew.") from error
     if size is None:
         return None
     across, down = size
     if not (math.isfinite(across) and math.isfinite(down) and min(size) > 0):
         return None
-    if abs(across - down) > 0.01 * max(across, down):
-        raise ImageError(
-            f"{where}: expected square pixels, got {across:g} x {down:g} µm. Resample the image."
-        )
-    return across
+    return check_square(across, down, where)
 
 
-def _ome_size(file: tifffile.TiffFile) -> tuple[float, float] | None:
-    if not file.is_ome or not file.ome_metadata:
-        return None
-    root = ET.fromstring(file.ome_metadata)
-    for pixels in root.iter():
-        if not pixels.tag.endswith("}Pixels") and pixels.tag != "Pixels":
-            continue
-        sizes = []
-        for axis in ("X", "Y"):
-            value = pixels.get(f"PhysicalSize{axis}")
-            per_unit = _um_per_unit(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-            if value is None or per_unit is None:
-                return None
-            sizes.append(float(value) * per_unit)
-        return sizes[0], sizes[1]
-    return None
+def ome_images(file: tifffile.TiffFile, path: Path | str) -> list[OmeImage]:
+    """Read the OME-XML of an open TIFF before anything else does; empty without any.
+
+    Raises
+    ------
+    ImageError
+        As ``ome_xml.read_ome``.
+    """
+    return read_ome(file.ome_metadata, path) if file.is_ome and file.ome_metadata else []
 
 
-def _imagej_size(file: tifffile.TiffFile) -> tuple[float, float] | None:
+def imagej_size(file: tifffile.TiffFile) -> tuple[float, float] | None:
+    """Give ImageJ's size of a pixel in µm, across and down; None when it is not given."""
     metadata = file.imagej_metadata
-    per_unit = _um_per_unit(str((metadata or {}).get("unit", "")))
+    per_unit = um_per_unit(str((metadata or {}).get("unit", "")))
     if per_unit is None:
         return None
     tags = file.pages.first.tags
@@ -177,8 +161,3 @@ def _imagej_size(file: tifffile.TiffFile) -> tuple[float, float] | None:
             return None
         sizes.append(units / pixels * per_unit)
     return sizes[0], sizes[1]
-
-
-def _um_per_unit(unit: str) -> float | None:
-    word = re.sub(r"\\u00[bB]5|[µμ]", "u", unit.strip()).lower()
-    return _UM_PER_UNIT.get(word)

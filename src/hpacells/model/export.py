@@ -7,7 +7,7 @@ NFNets (recomputed from the weights at every call) is folded into plain convolut
 import copy
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -31,16 +31,30 @@ from hpacells.runtime.model_folder import (
 )
 
 __all__ = [
+    "ExportableClassifier",
     "build_classifier",
     "export_model",
     "fold_weight_standardisation",
     "load_classifier",
     "strip_notes",
+    "write_graph",
 ]
 
 _TOLERANCE = 1e-4
 _OPSET = 20
 _STANDARDISED = (ScaledStdConv2d, ScaledStdConv2dSame)
+
+
+class ExportableClassifier(Protocol):
+    """A network of one answer per crop; a torch module."""
+
+    crop_px: int
+    input: Any
+    """What prepares the crops; its ``words`` say how."""
+
+    def __call__(self, crops: Tensor, cell_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Give logits and embeddings."""
+        ...
 
 
 def build_classifier(spec: ModelSpec) -> CellClassifier:
@@ -71,7 +85,7 @@ def load_classifier(folder: Path) -> tuple[CellClassifier, ModelSpec]:
     return model.eval(), found.spec
 
 
-def export_model(model: CellClassifier, spec: ModelSpec, folder: Path) -> ModelSpec:
+def export_model(model: ExportableClassifier, spec: ModelSpec, folder: Path) -> ModelSpec:
     """Write a model folder; ``model.json`` last.
 
     Parameters
@@ -96,15 +110,16 @@ def export_model(model: CellClassifier, spec: ModelSpec, folder: Path) -> ModelS
         the largest value, or of 1).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = copy.deepcopy(model).cpu().eval()
+    network: Any = copy.deepcopy(model)
+    network = network.cpu().eval()
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
-        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         temporary.write_bytes(save(state))
     with atomic_path(folder / GRAPH_FILE) as temporary:
-        _write_graph(fold_weight_standardisation(model), temporary)
+        _write_graph(fold_weight_standardisation(network), temporary)
         strip_notes(temporary)
-        _check_graph(temporary, model)
-    return write_model_spec(folder, spec.model_copy(update={"normalisation": model.input.words}))
+        _check_graph(temporary, network)
+    return write_model_spec(folder, spec.model_copy(update={"normalisation": network.input.words}))
 
 
 def fold_weight_standardisation(model: CellClassifier) -> CellClassifier:
@@ -163,18 +178,48 @@ def _example(side: int, n: int) -> tuple[Tensor, Tensor]:
 
 
 def _write_graph(model: CellClassifier, path: Path) -> None:
-    batch = ({0: torch.export.Dim("cells", min=1)}, {0: torch.export.Dim.AUTO})
+    write_graph(
+        model,
+        _example(model.crop_px, 2),
+        path,
+        inputs=["crops", "cell_mask"],
+        outputs=["logits", "embedding"],
+    )
+
+
+def write_graph(
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    *,
+    inputs: list[str],
+    outputs: list[str],
+) -> None:
+    """Write a network as an ONNX graph for any number of cells.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    example
+        Its arguments, for two cells; all but the first axis keep their sizes.
+    path
+        The ONNX file.
+    inputs, outputs
+        Their names in the graph.
+    """
+    batch = ({0: torch.export.Dim("cells", min=1)}, *({0: torch.export.Dim.AUTO},) * len(example))
     with warnings.catch_warnings():
         # the exporter's own use of deprecated interfaces; nothing the user can change
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         torch.onnx.export(
-            model,
-            _example(model.crop_px, 2),
+            network,
+            example,
             path,
-            input_names=["crops", "cell_mask"],
-            output_names=["logits", "embedding"],
-            dynamic_shapes=batch,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=batch[: len(example)],
             opset_version=_OPSET,
             dynamo=True,
             external_data=False,

@@ -21,7 +21,7 @@ from hpacells.model.encoder_input import (
 )
 from hpacells.model.subcell import SUBCELL_STAINS
 
-__all__ = ["NORMALISATION", "CellClassifier", "encoder_input_of"]
+__all__ = ["NORMALISATION", "CellClassifier", "FeatureClassifier", "encoder_input_of"]
 
 
 class CellClassifier(nn.Module):
@@ -70,11 +70,7 @@ class CellClassifier(nn.Module):
         )
         self.input = make_input(kind, backbone, self.backbone)
         size = feature_size(self.backbone, crop_px, n_planes=planes)
-        self.embed = nn.Linear(size, embedding_size)
-        self.drop = nn.Dropout(dropout)
-        self.head = nn.Linear(embedding_size, N_LOCATIONS)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.constant_(self.head.bias, -2.0)  # most classes are absent from most cells
+        self.embed, self.drop, self.head = _make_head(size, embedding_size, dropout)
 
     def forward(self, crops: Tensor, cell_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Classify cells.
@@ -118,6 +114,48 @@ class CellClassifier(nn.Module):
         if self.frozen:
             self.backbone.eval()
         return self
+
+
+class FeatureClassifier(nn.Module):
+    """What stands on a backbone, by itself: features to logits and embeddings.
+
+    Its weights have the names that they have in ``CellClassifier``.
+
+    Parameters
+    ----------
+    n_features
+        ``F``, of the backbone.
+    embedding_size
+        Length ``D`` of the embedding.
+    dropout
+        Probability of dropping an entry of the embedding, in training only.
+    """
+
+    def __init__(self, n_features: int, embedding_size: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embed, self.drop, self.head = _make_head(n_features, embedding_size, dropout)
+
+    def forward(self, features: Tensor, cell_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Compute logits ``(N, K)`` and embedding ``(N, D)`` of ``(N, F)``; masks say nothing."""
+        del cell_mask
+        embedding = nn.functional.relu(self.embed(features))
+        return self.head(self.drop(embedding)), embedding
+
+    def prepare(self, features: Tensor, cell_mask: Tensor) -> Tensor:
+        """Give the features as they are."""
+        del cell_mask
+        return features
+
+
+def _make_head(
+    n_features: int, embedding_size: int, dropout: float
+) -> tuple[nn.Linear, nn.Dropout, nn.Linear]:
+    """Make the layer that embeds, dropout, and the layer that answers."""
+    embed = nn.Linear(n_features, embedding_size)
+    head = nn.Linear(embedding_size, N_LOCATIONS)
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.constant_(head.bias, -2.0)  # most classes are absent from most cells
+    return embed, nn.Dropout(dropout), head
 
 
 def encoder_input_of(backbone: str, *, pretrained: bool = False) -> EncoderInput:

@@ -73,6 +73,7 @@ SUBCELL_LOCATIONS = (
 )
 """Atlas terms in the order of the published classifier's outputs."""
 
+_PREFIX = "backbone."  # in a model folder
 _WIDTH, _DEPTH, _GATE, _POOL_HEADS = 768, 12, 512, 2
 _PARTS = {
     "encoder.embeddings.cls_token": "vit.cls_token",
@@ -130,14 +131,18 @@ class SubcellEncoder(nn.Module):
         return self.pool(self.vit.forward_features(stains))  # all tokens, the class token too
 
     def load(self, path: Path) -> None:
-        """Load a published encoder file; its positions are interpolated to the crop's size.
+        """Load a published encoder file, or the one in a model folder made of it.
+
+        Positions are interpolated to the crop's size.
 
         Raises
         ------
         ModelError
             When the file cannot be read or is not that of this encoder.
         """
-        state = _renamed(read_weights(path))
+        state = read_weights(path)
+        inner = {k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)}
+        state = inner or _renamed(state)
         positions = state.get("vit.pos_embed")
         if positions is not None and positions.ndim == 3:
             grid = list(self.vit.patch_embed.grid_size)

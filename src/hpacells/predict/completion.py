@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hpacells.core.cell_table import CellStatus, FieldStatus
-from hpacells.core.fov import FovRecord
 from hpacells.core.provenance import hash_settings, installed_versions
 from hpacells.core.storage import write_json
-from hpacells.predict.plan import ExecutionPlan
 from hpacells.predict.run_folder import (
     CELLS_FILE,
     EMBEDDINGS_FILE,
@@ -18,7 +16,8 @@ from hpacells.predict.run_folder import (
     SUBMISSION_FILE,
     read_run,
 )
-from hpacells.predict.tables import FailedField, TableCounts, write_tables
+from hpacells.predict.shard import SHARDS_KEY
+from hpacells.predict.tables import FailedField, KnownField, TableCounts, write_tables
 from hpacells.variation.scores import write_variation
 
 __all__ = ["FinishCallback", "RunSummary", "complete_run", "find_unchanged_run"]
@@ -62,7 +61,11 @@ class RunSummary:
 
 
 def find_unchanged_run(
-    out: Path, records: Sequence[FovRecord], failures: Mapping[str, FailedField]
+    out: Path,
+    records: Sequence[KnownField],
+    failures: Mapping[str, FailedField],
+    *,
+    how: Mapping[str, Any],
 ) -> RunSummary | None:
     """Give the run as it is when its tables already say what they would say now, else None.
 
@@ -76,17 +79,18 @@ def find_unchanged_run(
         earlier.get("metadata_sha256") == _hash_metadata(records)
         and earlier.get("failed") == _list_failures(failures)
         and earlier.get("counts", {}).get("fields") == len(records)
+        and earlier.get(SHARDS_KEY) == how.get(SHARDS_KEY)
     )
     return RunSummary(out, earlier, n_new=0, changed=False) if same else None
 
 
 def complete_run(
     out: Path,
-    records: Sequence[FovRecord],
+    records: Sequence[KnownField],
     failures: Mapping[str, FailedField],
     *,
     settings: Mapping[str, Any],
-    plan: ExecutionPlan,
+    how: Mapping[str, Any],
     n_new: int,
     finish: FinishCallback | None = None,
 ) -> RunSummary:
@@ -102,8 +106,8 @@ def complete_run(
         By fov_id.
     settings
         As ``predict.config.describe_settings`` gives them.
-    plan
-        How the machine was used.
+    how
+        Added to ``run.json``: how machines were used, which shards these are. Not settings.
     n_new
         Fields finished by this call.
     finish
@@ -117,7 +121,7 @@ def complete_run(
         **settings,
         "settings_sha256": hash_settings(dict(settings)),
         "versions": installed_versions(),
-        "plan": {"workers": plan.workers, "threads": plan.threads},
+        **how,
         "inputs_sha256": counts.digests,
         "metadata_sha256": _hash_metadata(records),
         "failed": _list_failures(failures),
@@ -147,5 +151,5 @@ def _list_failures(failures: Mapping[str, FailedField]) -> dict[str, str]:
     return {fov_id: failures[fov_id].reason for fov_id in sorted(failures)}
 
 
-def _hash_metadata(records: Sequence[FovRecord]) -> str:
+def _hash_metadata(records: Sequence[KnownField]) -> str:
     return hash_settings({record.fov_id: record.metadata() for record in records})

@@ -27,7 +27,7 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     images: str
-    """Where the images come from: an absolute path."""
+    """Where the images come from: an absolute path, or a URL."""
 
     model: str
     """Path of the model folder."""
@@ -44,6 +44,12 @@ class RunSettings(BaseModel):
 
     pixel_size_um: float | None = None
     """µm per pixel of every field; None: by the rule of the format."""
+
+    channels: str | None = None
+    """Which channel is which stain in files of several; None: as the files name them."""
+
+    bit_depth: int | None = None
+    """Bits of grey values in 16-bit files; None: as tables and files say, or by a look at them."""
 
     runtime: Literal["onnx"] = RUNTIME
     """What runs the network."""
@@ -74,6 +80,8 @@ def describe_settings(
         "segmenter_settings": segmenter.settings,
         "measure_settings": settings.measure_config().model_dump(mode="json"),
         "pixel_size_um": settings.pixel_size_um,
+        "channels": settings.channels,
+        "bit_depth": settings.bit_depth,
         "runtime": settings.runtime,
         "precision": settings.precision,
     }

@@ -9,16 +9,21 @@ folder holds the results of one input. Failed fields leave nothing behind, they 
 """
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+import socket
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from hpacells.core.errors import ImageError, InputError, ModelError, OutputError, PixelSizeError
 from hpacells.core.fov import FieldOfView, FovRecord
+from hpacells.core.location import open_location
 from hpacells.core.progress import ProgressCallback, silent
+from hpacells.core.settings_difference import describe_difference
 from hpacells.core.storage import output_lock
 from hpacells.predict.completion import (
     FinishCallback,
@@ -29,15 +34,16 @@ from hpacells.predict.completion import (
 from hpacells.predict.config import RunSettings, describe_settings
 from hpacells.predict.field import FieldTools, commit_field, digest_input, predict_field, read_input
 from hpacells.predict.flow import StopSignal, side_by_side
-from hpacells.predict.parts import finished_fields, read_digest
+from hpacells.predict.parts import finished_fields, is_finished, read_digest
 from hpacells.predict.plan import ExecutionPlan
-from hpacells.predict.run_folder import check_owner, prepare_run_folder
+from hpacells.predict.ray_cluster import over_cluster
+from hpacells.predict.run_folder import SETTINGS_FILE, check_owner, prepare_run_folder
 from hpacells.predict.tables import FailedField
 from hpacells.runtime.model_folder import ModelFolder, load_model
 from hpacells.runtime.session import open_session
 from hpacells.segment.registry import Segmenter, get_segmenter
 
-__all__ = ["run_fields"]
+__all__ = ["open_remote_work", "run_fields"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +53,10 @@ _FIELD_ERRORS = (*_SAID_ERRORS, cv2.error, MemoryError, ValueError, ArithmeticEr
 stops the run."""
 
 _SHOWN = 5
+_SHARE = "Use a folder that all nodes share, or a URL."
+
+Work = Callable[[FovRecord], FailedField | None]
+"""Predicts and commits a field, and gives what was wrong with it."""
 
 
 def run_fields(
@@ -88,14 +98,16 @@ def run_fields(
         When ``out`` is another run's or something else, another process writes to it, or the
         input of a finished field changed or disappeared.
     ModelError
-        When the model folder is damaged.
+        When the model folder is damaged, or looks at a stain that is missing.
     OSError
         When the disk is full or ``out`` cannot be written; finished fields are kept.
     """
-    records = _sort_records(records)
+    records = _sort_records(records, plan)
     model = load_model(Path(settings.model))
+    model.require_stains(settings.missing)
     segmenter = get_segmenter(settings.segmenter, missing=settings.missing)
     described = describe_settings(settings, model, segmenter)
+    out = out.absolute()  # other processes may have another working folder
     check_owner(out, described)
     with output_lock(out), _opencv_threads(plan.threads):
         prepare_run_folder(out, described)
@@ -104,21 +116,24 @@ def run_fields(
         pending = [record for record in records if record.fov_id not in finished]
         failures = {}
         # closing: whatever ends this early, no worker writes once the lock is given back
-        work = _work_through(pending, model, segmenter, settings=settings, out=out, plan=plan)
+        work = _work_through(
+            pending, model, segmenter, settings=settings, described=described, out=out, plan=plan
+        )
         with closing(work) as outcomes:
             for i, (record, failure) in enumerate(outcomes, start=1):
                 if failure is not None:
                     failures[record.fov_id] = failure
                 progress(len(finished) + i, len(records), record.fov_id)
         n_new = len(pending) - len(failures)
-        unchanged = find_unchanged_run(out, records, failures) if n_new == 0 else None
+        how = plan.describe()
+        unchanged = find_unchanged_run(out, records, failures, how=how) if n_new == 0 else None
         return unchanged or complete_run(
-            out, records, failures, settings=described, plan=plan, n_new=n_new, finish=finish
+            out, records, failures, settings=described, how=how, n_new=n_new, finish=finish
         )
 
 
-def _sort_records(records: Sequence[FovRecord]) -> list[FovRecord]:
-    if not records:
+def _sort_records(records: Sequence[FovRecord], plan: ExecutionPlan) -> list[FovRecord]:
+    if not records and plan.shard is None:  # a shard of few fields may be empty
         raise InputError("expected at least one field, got none. Check the path of the images.")
     ordered = sorted(records, key=lambda record: record.fov_id)
     for earlier, later in pairwise(ordered):
@@ -161,14 +176,35 @@ def _work_through(
     segmenter: Segmenter,
     *,
     settings: RunSettings,
+    described: dict[str, Any],
     out: Path,
     plan: ExecutionPlan,
 ) -> Generator[tuple[FovRecord, FailedField | None]]:
     """Predict and commit fields; give each, as it is finished, with what was wrong with it."""
     if not pending:
         return
+    if plan.cluster is not None:
+        here = settings.model_copy(update={"model": str(Path(settings.model).absolute())})
+        remote = partial(open_remote_work, here, described, out=out, threads=plan.threads)
+        needs = plan.worker_needs()
+        yield from over_cluster(remote, pending, workers=plan.workers, needs=needs)
+        return
     stop = StopSignal()
-    session = open_session(model, threads=plan.threads)
+    work = _open_work(model, segmenter, settings=settings, out=out, threads=plan.threads, stop=stop)
+    yield from side_by_side(work, pending, workers=plan.workers, stop=stop)
+
+
+def _open_work(
+    model: ModelFolder,
+    segmenter: Segmenter,
+    *,
+    settings: RunSettings,
+    out: Path,
+    threads: int,
+    stop: StopSignal,
+) -> Work:
+    """Prepare what takes a field from its files to its part of the run folder."""
+    session = open_session(model, threads=threads)
     measure = settings.measure_config()
     tools = FieldTools(segmenter, session, measure, settings.missing, between_steps=stop.check)
 
@@ -186,7 +222,31 @@ def _work_through(
         commit_field(out, result)
         return None
 
-    yield from side_by_side(work, pending, workers=plan.workers, stop=stop)
+    return work
+
+
+def open_remote_work(
+    settings: RunSettings, described: dict[str, Any], *, out: Path, threads: int
+) -> Work:
+    """Prepare a worker on a node of a cluster, which must have and see what this machine does."""
+    node = socket.gethostname()
+    if not open_location(settings.images).exists():
+        raise InputError(f"{settings.images}: node {node} does not see it. {_SHARE}")
+    if not (out / SETTINGS_FILE).is_file():
+        raise OutputError(f"{out}: node {node} does not see this run folder. {_SHARE}")
+    cv2.setNumThreads(threads)
+    model = load_model(Path(settings.model))
+    segmenter = get_segmenter(settings.segmenter, missing=settings.missing)
+    differing = describe_difference(described, describe_settings(settings, model, segmenter))
+    if differing:
+        raise ModelError(
+            f"node {node} would work with another {differing.replace('asked for', 'its own')}. "
+            "Install the same version and the same models on every node."
+        )
+    stop = StopSignal()
+    work = _open_work(model, segmenter, settings=settings, out=out, threads=threads, stop=stop)
+    # a field of a node that died may have been finished there
+    return lambda record: None if is_finished(out, record.fov_id) else work(record)
 
 
 def _describe_failure(record: FovRecord, fov: FieldOfView | None, error: Exception) -> FailedField:

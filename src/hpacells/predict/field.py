@@ -38,6 +38,7 @@ from hpacells.predict.run_folder import COMPOSITE, MASKS, PREVIEWS, PROTEIN
 from hpacells.runtime.doubt import score_doubt
 from hpacells.runtime.postprocess import score_field
 from hpacells.runtime.session import Session
+from hpacells.runtime.terms import score_terms
 from hpacells.segment.config import MeasureConfig
 from hpacells.segment.field_quality import FieldQuality, judge_field
 from hpacells.segment.measure import measure_cells
@@ -149,6 +150,7 @@ def predict_field(fov: FieldOfView, digest: str, tools: FieldTools) -> FieldResu
         embedding=scores.embedding,
         predictions=_format_cells(masks, cells, scores),
         digest=digest,
+        terms=score_terms(tools.session.model, embedding),
     )
     return FieldResult(part, masks, _draw_previews(fov))
 

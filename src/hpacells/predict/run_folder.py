@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpacells.core.errors import OutputError
+from hpacells.core.location import is_remote
 from hpacells.core.settings_difference import describe_difference
 from hpacells.core.storage import remove_leftovers, write_json
 
@@ -31,6 +32,7 @@ __all__ = [
     "SETTINGS_FILE",
     "SUBMISSION_FILE",
     "check_owner",
+    "field_files",
     "prepare_run_folder",
     "read_run",
 ]
@@ -48,6 +50,21 @@ PROTEIN = "protein"
 PARTS = "parts"
 
 _ADVICE = "Choose another output folder."
+
+
+def field_files(fov_id: str) -> list[str]:
+    """Name a finished field's files in its run folder, in the order in which they are written.
+
+    Returns
+    -------
+    list of str
+        Paths relative to the folder; the last one makes the field finished.
+    """
+    return [
+        *[f"{MASKS}/{fov_id}_{part}.png" for part in ("nuclei", "cells")],
+        *[f"{PREVIEWS}/{kind}/{fov_id}.jpg" for kind in (COMPOSITE, PROTEIN)],
+        *[f"{PARTS}/{fov_id}.{table}.parquet" for table in ("cells", "field")],
+    ]
 
 
 def check_owner(out: Path, settings: dict[str, Any]) -> None:
@@ -100,7 +117,8 @@ def prepare_run_folder(out: Path, settings: dict[str, Any]) -> None:
         write_json(out / SETTINGS_FILE, settings)
     previews = [f"{PREVIEWS}/{kind}" for kind in (COMPOSITE, PROTEIN)]
     for folder in (out, *(out / name for name in (MASKS, PARTS, *previews))):
-        folder.mkdir(parents=True, exist_ok=True)
+        if not is_remote(folder):  # an object store has no folders, and mkdir makes buckets
+            folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
 
 

@@ -40,10 +40,12 @@ from hpacells.predict.run_folder import (
     check_owner,
     read_run,
 )
+from hpacells.predict.term_rows import TERMS_TABLE, TermRows
 from hpacells.runtime.doubt import score_doubt
 from hpacells.runtime.model_folder import SPEC_FILE, ModelFolder
 from hpacells.runtime.postprocess import score_field
 from hpacells.runtime.session import PRECISION, RUNTIME, Session, open_session
+from hpacells.runtime.terms import score_terms
 
 __all__ = ["predict_store"]
 
@@ -63,7 +65,8 @@ def predict_store(
     store
         Finished.
     out
-        Gets ``cells.parquet``, ``fields.parquet`` and ``embeddings.parquet``.
+        Gets ``cells.parquet``, ``fields.parquet``, ``embeddings.parquet`` and, where the model has
+        terms, ``terms.parquet``.
     model
         Whose crops the store must hold.
     threads
@@ -133,6 +136,7 @@ def _write_scores(
         ParquetRows(out / CELLS_FILE, CELL_SCHEMA) as cell_rows,
         ParquetRows(out / EMBEDDINGS_FILE, EMBEDDING_SCHEMA) as embedding_rows,
         ParquetRows(out / FIELDS_FILE, FIELD_SCHEMA) as field_rows,
+        TermRows(out / TERMS_TABLE) as term_rows,
     ):
         parts = store.fields()
         for i, fov_id in enumerate(sorted(rows), start=1):
@@ -143,6 +147,7 @@ def _write_scores(
                 cells, embedding, scored = _score_part(next(parts), session)
                 cell_rows.add(cells.table)
                 embedding_rows.add(embedding)
+                term_rows.add(embedding)
                 counts.update({status.value: cells.count(status) for status in CellStatus})
                 counts["cells"] += len(cells)
                 known |= scored
@@ -167,7 +172,7 @@ _KEPT_COLUMNS = (
 
 
 def _score_part(part: FieldCrops, session: Session) -> tuple[CellTable, pa.Table, dict[str, Any]]:
-    """Give the scored cells, the embeddings, and the scores and counts of the field."""
+    """Give the scored cells, their embeddings and terms, and scores and counts of the field."""
     kept_logits, kept_embedding = session.run(part.crops, part.cell_masks)
     ids = part.cells.table["cell_id"].to_numpy()
     kept = np.isin(ids, part.cell_ids)
@@ -188,6 +193,10 @@ def _score_part(part: FieldCrops, session: Session) -> tuple[CellTable, pa.Table
         },
         schema=EMBEDDING_SCHEMA,
     )
+    terms = score_terms(session.model, kept_embedding)
+    if terms is not None:
+        for name in terms.column_names:
+            embeddings = embeddings.append_column(name, terms[name])
     counted = {f"n_{status.value}": part.cells.count(status) for status in CellStatus}
     # the stains are not looked at here: what else there is to say of them stays unknown
     no_cells = part.cells.count(CellStatus.REJECTED) == len(part.cells)

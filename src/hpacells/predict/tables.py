@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,19 +21,30 @@ from hpacells.core.cell_table import (
     CellStatus,
     FieldStatus,
 )
-from hpacells.core.fov import FovRecord
 from hpacells.core.locations import LOCATION_KEYS
 from hpacells.core.submission import SubmissionRow, write_submission
 from hpacells.predict.parquet_rows import ParquetRows
-from hpacells.predict.parts import read_part
+from hpacells.predict.parts import read_parts
 from hpacells.predict.run_folder import (
     CELLS_FILE,
     EMBEDDINGS_FILE,
     FIELDS_FILE,
     SUBMISSION_FILE,
 )
+from hpacells.predict.term_rows import TERMS_TABLE, TermRows
 
-__all__ = ["FailedField", "TableCounts", "write_tables"]
+__all__ = ["FailedField", "KnownField", "TableCounts", "write_tables"]
+
+
+class KnownField(Protocol):
+    """What the tables need of an input field: its id and what is known of it; a ``FovRecord``."""
+
+    @property
+    def fov_id(self) -> str:
+        """Of the field."""
+
+    def metadata(self) -> dict[str, str | None]:
+        """Give what tables say of the field, as columns."""
 
 
 @dataclass
@@ -95,9 +106,9 @@ class FailedField:
 
 
 def write_tables(
-    out: Path, records: Sequence[FovRecord], failures: Mapping[str, FailedField]
+    out: Path, records: Sequence[KnownField], failures: Mapping[str, FailedField]
 ) -> TableCounts:
-    """Write cells, fields, embeddings and the submission of all fields.
+    """Write cells, fields, embeddings, terms and the submission of all fields.
 
     Parameters
     ----------
@@ -118,7 +129,10 @@ def write_tables(
         ParquetRows(out / CELLS_FILE, CELL_SCHEMA) as cell_rows,
         ParquetRows(out / EMBEDDINGS_FILE, EMBEDDING_SCHEMA) as embedding_rows,
         ParquetRows(out / FIELDS_FILE, FIELD_SCHEMA) as field_rows,
+        TermRows(out / TERMS_TABLE) as term_rows,
     ):
+        done = (record.fov_id for record in records if record.fov_id not in failures)
+        parts = read_parts(out, done)
 
         def pass_on() -> Iterator[SubmissionRow]:
             for record in records:
@@ -128,10 +142,11 @@ def write_tables(
                     row = {**_FAILED, "fov_id": record.fov_id, "reason": failure.reason}
                     submitted = SubmissionRow(record.fov_id, failure.width, failure.height, "")
                 else:
-                    row, cells = read_part(out, record.fov_id)
+                    row, cells = next(parts)
                     counts.add_field(row, cells)
                     cell_rows.add(cells)
                     embedding_rows.add(cells)
+                    term_rows.add(cells)
                     submitted = SubmissionRow(
                         record.fov_id, row["width"], row["height"], row["predictions"]
                     )

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from hpacells.core.errors import InputError
+from hpacells.core.palette import hex_to_rgb
 from hpacells.report.marks import CellMark
 from hpacells.report.outlines import trace_outlines
-from hpacells.report.palette import hex_to_rgb
 
 __all__ = ["choose_bar_um", "draw_overlay", "draw_scale_bar"]
 

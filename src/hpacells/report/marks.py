@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from hpacells.core.cell_table import PROBABILITY_COLUMNS, CellStatus
-from hpacells.report.palette import REJECTED_COLOR, STYLES, lighten
+from hpacells.core.palette import REJECTED_COLOR, STYLES, lighten
 
 __all__ = ["CellMark", "mark_cells", "rank_locations"]
 

@@ -12,12 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hpacells import __version__
+from hpacells.core.palette import STYLES
 from hpacells.core.storage import atomic_path
 from hpacells.report.config import ReportSettings
 from hpacells.report.marks import rank_locations
 from hpacells.report.origin import flatten_provenance, read_provenance
 from hpacells.report.overview import RunOverview, read_overview
-from hpacells.report.palette import STYLES
 from hpacells.report.sections import iterate_sections
 
 __all__ = ["REPORT_FILE", "write_report"]
@@ -58,7 +58,8 @@ def write_report(
     """
     settings = settings or ReportSettings()
     overview = read_overview(run_folder, settings)
-    origin = read_provenance(run_folder) if provenance is None else provenance
+    origin = dict(read_provenance(run_folder) if provenance is None else provenance)
+    origin.pop("plan", None)  # how the work was divided changes no result, so not the page either
     environment = _make_environment()
     chunks: Iterator[str] = environment.get_template("page.html.jinja").generate(
         name=run_folder.resolve().name,

@@ -6,12 +6,10 @@ and previews are not read here.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hpacells.core.cell_table import (
     CELL_QUALITY_COLUMNS,
@@ -23,9 +21,10 @@ from hpacells.core.cell_table import (
     VARIATION_SCHEMA,
     FieldStatus,
 )
-from hpacells.core.errors import InputError, TableError
+from hpacells.core.errors import TableError
 from hpacells.core.fov import METADATA_COLUMNS
 from hpacells.core.locations import LOCATIONS, parse_class_ids
+from hpacells.core.run_tables import BATCH_ROWS, iterate_by_field, open_table
 
 __all__ = [
     "FieldRow",
@@ -36,7 +35,6 @@ __all__ = [
     "iterate_variation",
 ]
 
-_BATCH_ROWS = 4096
 _SHOWN_CELL_COLUMNS = (
     "fov_id",
     "cell_id",
@@ -91,7 +89,7 @@ class Variation:
 
 def count_fields(run_folder: Path) -> int:
     """Count the rows of ``fields.parquet`` without reading them."""
-    with _open(run_folder / "fields.parquet", _NEEDED_FIELD_COLUMNS) as file:
+    with open_table(run_folder / "fields.parquet", _NEEDED_FIELD_COLUMNS) as file:
         return int(file.metadata.num_rows)
 
 
@@ -103,9 +101,9 @@ def iterate_fields(run_folder: Path) -> Iterator[FieldRow]:
     InputError
         When the file or one of its columns is missing.
     """
-    with _open(run_folder / "fields.parquet", _NEEDED_FIELD_COLUMNS) as file:
+    with open_table(run_folder / "fields.parquet", _NEEDED_FIELD_COLUMNS) as file:
         # columns that a table lacks are passed over
-        for batch in file.iter_batches(_BATCH_ROWS, columns=FIELD_SCHEMA.names):
+        for batch in file.iter_batches(BATCH_ROWS, columns=FIELD_SCHEMA.names):
             for row in batch.to_pylist():
                 yield _read_field_row(row)
 
@@ -153,30 +151,8 @@ def iterate_cells(run_folder: Path) -> Iterator[tuple[str, pa.Table]]:
     """
     path = run_folder / "cells.parquet"
     columns = [*_SHOWN_CELL_COLUMNS, *CELL_QUALITY_COLUMNS]
-    with _open(path, _NEEDED_CELL_COLUMNS) as file:
-        current: str | None = None
-        parts: list[pa.RecordBatch] = []
-        for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
-            start = 0
-            for fov_id, rows in groupby(batch.column("fov_id").to_pylist()):
-                length = sum(1 for _ in rows)
-                if fov_id != current:
-                    if current is not None:
-                        _check_order(path, current, fov_id)
-                        yield current, pa.Table.from_batches(parts)
-                    current, parts = fov_id, []
-                parts.append(batch.slice(start, length))
-                start += length
-        if current is not None:
-            yield current, pa.Table.from_batches(parts)
-
-
-def _check_order(path: Path, earlier: str, later: str) -> None:
-    if later < earlier:
-        raise InputError(
-            f"{path}: expected rows sorted by fov_id, got {later!r} after {earlier!r}. "
-            "The table was changed: make it again with 'hpacells run'."
-        )
+    with open_table(path, _NEEDED_CELL_COLUMNS) as file:
+        yield from iterate_by_field(path, file, columns)
 
 
 def iterate_variation(run_folder: Path) -> Iterator[Variation]:
@@ -184,8 +160,8 @@ def iterate_variation(run_folder: Path) -> Iterator[Variation]:
     path = run_folder / "variation.parquet"
     if not path.exists():
         return
-    with _open(path, VARIATION_SCHEMA.names) as file:
-        for batch in file.iter_batches(_BATCH_ROWS, columns=VARIATION_SCHEMA.names):
+    with open_table(path, VARIATION_SCHEMA.names) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=VARIATION_SCHEMA.names):
             for row in batch.to_pylist():
                 numbers = {
                     kind: {
@@ -196,23 +172,3 @@ def iterate_variation(run_folder: Path) -> Iterator[Variation]:
                     for kind in ("spatial", "intensity")
                 }
                 yield Variation(row["level"], row["id"], row["n_cells"], **numbers)
-
-
-def _open(path: Path, columns: list[str]) -> pq.ParquetFile:
-    """Open a table of a run folder, refusing one that lacks a column."""
-    if not path.is_file():
-        raise InputError(
-            f"{path}: not there. Expected a run folder, as 'hpacells run IMAGES OUT' makes it."
-        )
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: not a readable Parquet file ({error}).") from error
-    missing = [name for name in columns if name not in file.schema_arrow.names]
-    if missing:
-        file.close()
-        raise InputError(
-            f"{path}: column(s) missing: {', '.join(missing)}. The table is of another version or "
-            "was changed: make it again with 'hpacells run'."
-        )
-    return file

@@ -8,9 +8,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from hpacells.core.errors import ModelError
 
-__all__ = ["open_graph"]
+__all__ = ["LOAD_ERRORS", "open_graph"]
 
-_LOAD_ERRORS = (
+LOAD_ERRORS = (
     ort_errors.Fail,
     ort_errors.InvalidGraph,
     ort_errors.InvalidProtobuf,
@@ -42,7 +42,7 @@ def open_graph(path: Path, *, input_sizes: Literal["equal", "differ"]) -> ort.In
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise ModelError(
             f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}"
         ) from error

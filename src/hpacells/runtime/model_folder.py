@@ -1,11 +1,14 @@
 """A model folder: ``model.json``, ``model.onnx`` and, unless left out to save room, the weights.
 
+A model that tells more terms apart than the project's locations has ``terms.onnx`` too.
+
 ``model.json`` is ``ModelSpec``: everything that has to be known to use the network, so that
 nothing about it is written in code. It is written last and holds the sha256 of the other files:
 a folder without it, or with another file beside it, is not a model. Nothing here is a pickle.
 """
 
 import base64
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hpacells.core.channels import CHANNELS
+from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ModelError
 from hpacells.core.locations import LOCATION_KEYS, N_LOCATIONS
@@ -26,6 +29,7 @@ __all__ = [
     "GRAPH_FILE",
     "LSE_SHARPNESS",
     "SPEC_FILE",
+    "TERMS_FILE",
     "TOP_SHARE",
     "WEIGHTS_FILE",
     "Architecture",
@@ -45,9 +49,10 @@ __all__ = [
 SPEC_FILE = "model.json"
 GRAPH_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
+TERMS_FILE = "terms.onnx"
+_FILES = (GRAPH_FILE, WEIGHTS_FILE, TERMS_FILE)
 
-LSE_SHARPNESS = 2.0
-TOP_SHARE = 0.25
+LSE_SHARPNESS, TOP_SHARE = 2.0, 0.25
 """Constants of ``lse`` and ``top_mean`` pooling: those of training (``model.pooling``)."""
 
 DOUBT_LEVELS = (*(i / 100 for i in range(100)), 0.995, 0.998, 0.999, 1.0)
@@ -216,6 +221,8 @@ class ModelSpec(_Frozen):
     """The network."""
     stains: tuple[str, ...] = STAINS
     """Colours in the order of the graph's channel axis."""
+    needs: tuple[Channel, ...] = ()
+    """Stains that it cannot do without; it takes zeros for any other that was not acquired."""
     crop_px: int = Field(ge=16, le=1024)
     """Side of a crop, in crop pixels."""
     pixel_size_um: float = Field(ge=0.02, le=2.0)
@@ -228,6 +235,8 @@ class ModelSpec(_Frozen):
     """Keys of the locations, in the order of the logits."""
     embedding_size: int = Field(gt=0)
     """Length of a cell's embedding."""
+    terms: tuple[str, ...] = ()
+    """What ``terms.onnx`` tells apart, given a cell's embedding; empty where there is none."""
     calibration: Calibration = Calibration()
     """From logits to probabilities."""
     postprocessing: Postprocessing = Postprocessing()
@@ -240,6 +249,8 @@ class ModelSpec(_Frozen):
     """Where the weights come from."""
     licence: str
     """SPDX identifier, or words, for the weights."""
+    citation: str = ""
+    """What to name where results are published; empty for a model of one's own."""
     files: dict[str, str] = {}
     """File name → sha256; ``write_model_spec`` fills it."""
 
@@ -288,6 +299,20 @@ class ModelFolder:
         return self.path / WEIGHTS_FILE if WEIGHTS_FILE in self.spec.files else None
 
     @property
+    def terms_path(self) -> Path | None:
+        """The graph from embeddings to terms, or None where there is none."""
+        return self.path / TERMS_FILE if TERMS_FILE in self.spec.files else None
+
+    def require_stains(self, missing: Collection[Channel]) -> None:
+        """Refuse fields that lack a stain which the network cannot do without (ModelError)."""
+        lacking = [stain for stain in self.spec.needs if stain in missing]
+        if lacking:
+            raise ModelError(
+                f"model {self.model_id}: expected fields with {', '.join(self.spec.needs)}, there "
+                f"is no {' and no '.join(lacking)}. Take one that does without: 'hpacells models'."
+            )
+
+    @property
     def model_id(self) -> str:
         """Name, version and the first digits of the graph's hash."""
         return f"{self.spec.name}-{self.spec.version}@{self.spec.files[GRAPH_FILE][:12]}"
@@ -318,9 +343,9 @@ def write_model_spec(folder: Path, spec: ModelSpec) -> ModelSpec:
     ModelError
         When there is no graph in the folder.
     """
-    if not (folder / GRAPH_FILE).is_file():
+    present = [name for name in _FILES if (folder / name).is_file()]
+    if GRAPH_FILE not in present:
         raise ModelError(f"{folder}: expected {GRAPH_FILE}, there is none. Export the model first.")
-    present = [name for name in (GRAPH_FILE, WEIGHTS_FILE) if (folder / name).is_file()]
     hashed = spec.model_copy(update={"files": {n: sha256_file(folder / n) for n in present}})
     write_json(folder / SPEC_FILE, hashed.model_dump(mode="json"))
     return hashed
@@ -356,9 +381,9 @@ def load_model(folder: Path) -> ModelFolder:
 
 def _verify(folder: Path, name: str, expected: str) -> None:
     path = folder / name
-    if name not in (GRAPH_FILE, WEIGHTS_FILE):
+    if name not in _FILES:
         raise ModelError(
-            f"{folder / SPEC_FILE}: expected the files {GRAPH_FILE} and {WEIGHTS_FILE}, got {name}"
+            f"{folder / SPEC_FILE}: expected the files {', '.join(_FILES)}, got {name}"
         )
     if not path.is_file():
         raise ModelError(f"{path}: missing. Fetch or export the model again.")

@@ -4,35 +4,48 @@
 
     <cache>/<weights>/<file>            the file as published, or what was taken out of an archive
     <cache>/<weights>/<file>.sha256     its hash at first sight, where none is known beforehand
+    <cache>/<weights>/.<file>.part      what a broken connection left: the next fetch continues it
+    <cache>/<weights>/model/            the model folder made of a classifier's files
+    <cache>/.<weights>.lock             held by the process that changes the folder
 
-The cache is ``$HPACELLS_CACHE``, else ``$XDG_CACHE_HOME/hpacells``, else ``~/.cache/hpacells``.
 Nothing is fetched unless ``install_weights`` is called, and nothing is ever run from here. A file
 that was put there by hand counts like one that was fetched.
 """
 
-import http.client
 import logging
 import lzma
-import os
 import shutil
-import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from hpacells.core.errors import ModelError
+from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.provenance import sha256_file
 from hpacells.core.storage import atomic_path
+from hpacells.runtime.cache import (
+    DISK_FULL,
+    cache_folder,
+    cache_lock,
+    output_error,
+    remove_empty,
+)
+from hpacells.runtime.fetch import (
+    CANNOT_FETCH,
+    UrlOpener,
+    discard_part,
+    fetch_part,
+    kept_words,
+    open_url,
+)
 
 __all__ = [
     "PublishedFile",
     "PublishedWeights",
     "by_hand",
-    "cache_folder",
     "install_weights",
     "missing_files",
     "remove_weights",
@@ -40,12 +53,8 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-_CHUNK = 1 << 20
-_TIMEOUT_S = 60
-_CANNOT_FETCH = (OSError, http.client.HTTPException)
 # no archive, damaged, no such member, encrypted, of an unknown compression
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, RuntimeError)
-_UrlOpener = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
 @dataclass(frozen=True)
@@ -109,13 +118,10 @@ class PublishedWeights:
         """Say where a file lies in the cache."""
         return cache_folder() / self.name / file.name
 
-
-def cache_folder() -> Path:
-    """Give the folder that published weights are kept in; it need not exist."""
-    if own := os.environ.get("HPACELLS_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hpacells"
+    @property
+    def model_folder(self) -> Path:
+        """Where the model folder lies that is made of them, if one is."""
+        return cache_folder() / self.name / "model"
 
 
 def missing_files(weights: PublishedWeights) -> list[PublishedFile]:
@@ -123,16 +129,13 @@ def missing_files(weights: PublishedWeights) -> list[PublishedFile]:
     return [file for file in weights.files if not weights.path(file).is_file()]
 
 
-def _open_url(url: str) -> AbstractContextManager[IO[bytes]]:
-    opened: AbstractContextManager[IO[bytes]] = urllib.request.urlopen(url, timeout=_TIMEOUT_S)
-    return opened
-
-
 def install_weights(
     weights: PublishedWeights,
     *,
     tell: Callable[[str], None] = _log.warning,
-    open_url: _UrlOpener = _open_url,
+    opener: UrlOpener = open_url,
+    source: Path | None = None,
+    progress: ProgressCallback = silent,
 ) -> dict[str, Path]:
     """Have weights in the cache: fetch what is missing, verify all of it.
 
@@ -142,8 +145,12 @@ def install_weights(
         What is wanted.
     tell
         Told the notice, once, before the first byte is fetched, and what is fetched.
-    open_url
+    opener
         Opens an address for reading bytes.
+    source
+        A folder that holds the files by their names in the cache; then nothing is fetched.
+    progress
+        Told of the megabytes of each file.
 
     Returns
     -------
@@ -155,58 +162,98 @@ def install_weights(
     ModelError
         When a file cannot be fetched (without a network above all) or is not the one expected; the
         message holds the address, the checksum, and where to put the file by hand.
+    OutputError
+        When the cache cannot be written, or the disk has no room.
     """
-    missing = missing_files(weights)
-    if missing:
-        tell(f"{weights.title}. Licence: {weights.licence}. {weights.notice}")
-    for file in missing:
-        tell(
-            f"fetching {file.url} to {weights.path(file)}, to be checked against "
-            f"{file.checked_against}"
-        )
-        _fetch(weights, file, open_url)
-    return verify_weights(weights)
+    if not missing_files(weights):
+        return verify_weights(weights)
+    tell(f"{weights.title}. Licence: {weights.licence}. {weights.notice}")
+    with cache_lock(weights.name, tell):
+        for file in missing_files(weights):
+            if source is not None:
+                tell(f"copying {source / file.name}, to be checked against {file.checked_against}")
+                _copy(weights, file, source)
+                continue
+            tell(
+                f"fetching {file.url} to {weights.path(file)}, to be checked against "
+                f"{file.checked_against}"
+            )
+            _fetch(weights, file, opener, progress)
+        return verify_weights(weights)
 
 
-def _fetch(weights: PublishedWeights, file: PublishedFile, open_url: _UrlOpener) -> None:
+def _fetch(
+    weights: PublishedWeights, file: PublishedFile, opener: UrlOpener, progress: ProgressCallback
+) -> None:
     """Fetch one file; it appears in the cache whole and as expected, or not at all."""
     path = weights.path(file)
-    known = _known_sha256(weights, file)
-    try:
-        with atomic_path(path) as temporary:
-            with open_url(file.url) as source, temporary.open("wb") as target:
-                _require_secure(file.url, source)
-                shutil.copyfileobj(source, target, _CHUNK)
-                _require_whole(source, target.tell())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    with _cleared(part):
+        try:
+            fetch_part(file.url, part, opener=opener, progress=progress)
+        except CANNOT_FETCH as error:
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                discard_part(part)
+                raise output_error(path.parent, error) from error
+            raise ModelError(
+                f"{file.url}: cannot be fetched ({error}).{kept_words(part)} "
+                f"{by_hand(weights, file)}"
+            ) from error
+        try:
             if file.member is not None:
-                _take_member(temporary, file.member)
-            got = sha256_file(temporary)
-            if known not in (None, got):
-                raise ModelError(
-                    f"{file.url}: expected sha256 {known} ({file.checked_against}), got {got}. It "
-                    "is another file, and was not kept."
-                )
-    except (*_CANNOT_FETCH, *_BAD_ARCHIVE) as error:
+                _take_member(part, file.member)
+        except _BAD_ARCHIVE as error:
+            discard_part(part)
+            raise ModelError(
+                f"{file.url}: cannot be fetched ({error}). {by_hand(weights, file)}"
+            ) from error
+        _keep(weights, file, part, file.url)
+
+
+def _copy(weights: PublishedWeights, file: PublishedFile, source: Path) -> None:
+    """Take one file out of a folder, like one that was fetched."""
+    found = source / file.name
+    path = weights.path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not found.is_file():
         raise ModelError(
-            f"{file.url}: cannot be fetched ({error}). {by_hand(weights, file)}"
-        ) from error
+            f"{source}: expected the file {file.name} there, as published at {file.url}. Put it "
+            "there, or install without --from to fetch it."
+        )
+    part = path.with_name(f".{path.name}.part")
+    with _cleared(part):
+        discard_part(part)
+        shutil.copyfile(found, part)
+        _keep(weights, file, part, str(found))
+
+
+@contextmanager
+def _cleared(part: Path) -> Iterator[None]:
+    """Leave nothing behind but a part that can be continued; say it where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(part.parent, error) from error
+    finally:
+        if not kept_words(part):
+            discard_part(part)
+        remove_empty(part.parent)
+
+
+def _keep(weights: PublishedWeights, file: PublishedFile, path: Path, origin: str) -> None:
+    """Move a file to its place in the cache if it is the one expected."""
+    got, known = sha256_file(path), _known_sha256(weights, file)
+    if known not in (None, got):
+        discard_part(path)
+        raise ModelError(
+            f"{origin}: expected sha256 {known} ({file.checked_against}), got {got}. It "
+            "is another file, and was not kept."
+        )
     if known is None:
-        _write_first_sight(path, got)
-
-
-def _require_secure(url: str, source: IO[bytes]) -> None:
-    """Refuse a secure address that led to one which anybody on the way may change."""
-    last = getattr(source, "url", None) or url
-    if url.startswith("https:") and not last.startswith("https:"):
-        raise OSError(f"it leads to {last}, expected another https address")
-
-
-def _require_whole(source: IO[bytes], n_bytes: int) -> None:
-    """Refuse what ends before the length that was announced: reading in pieces raises nothing."""
-    headers = getattr(source, "headers", None)
-    announced = headers.get("Content-Length") if headers is not None else None
-    if announced is not None and int(announced) != n_bytes:
-        raise OSError(f"expected {announced} bytes, got {n_bytes}: the connection broke off")
+        _write_first_sight(weights.path(file), got)
+    path.replace(weights.path(file))
+    discard_part(path)
 
 
 def by_hand(weights: PublishedWeights, file: PublishedFile) -> str:
@@ -281,17 +328,28 @@ def verify_weights(weights: PublishedWeights) -> dict[str, Path]:
 
 
 def remove_weights(weights: PublishedWeights) -> int:
-    """Remove the files from the cache, damaged ones too; give how many there were.
+    """Remove the files from the cache, damaged ones and what was made of them too.
 
     The hashes of first sight are forgotten: the next file to be fetched is a first one again.
+
+    Returns
+    -------
+    int
+        Files that there were.
     """
-    n = 0
-    for file in weights.files:
-        path = weights.path(file)
-        n += path.is_file()
-        path.unlink(missing_ok=True)
-        _first_sight(path).unlink(missing_ok=True)
-        path.with_name(f"{path.stem}.rdf.yaml").unlink(missing_ok=True)  # a library's description
-    with suppress(OSError):  # not there, or something that is not ours lies in it
-        (cache_folder() / weights.name).rmdir()
+    folder = cache_folder() / weights.name
+    if not folder.is_dir():
+        return 0
+    with cache_lock(weights.name):
+        made = [path for path in weights.model_folder.rglob("*") if path.is_file()]
+        shutil.rmtree(weights.model_folder, ignore_errors=True)
+        n = len(made)
+        for file in weights.files:
+            path = weights.path(file)
+            n += path.is_file()
+            path.unlink(missing_ok=True)
+            _first_sight(path).unlink(missing_ok=True)
+            path.with_name(f"{path.stem}.rdf.yaml").unlink(missing_ok=True)  # a library's
+            discard_part(path.with_name(f".{path.name}.part"))
+        remove_empty(folder)
     return n

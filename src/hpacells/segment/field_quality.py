@@ -14,8 +14,8 @@ from hpacells.core.fov import FieldOfView
 from hpacells.runtime.segmenter_folder import MAP_STAINS
 from hpacells.segment.config import QualityConfig
 from hpacells.segment.resolution import WorkingScale
+from hpacells.segment.stain_input import shows_structure
 from hpacells.segment.stain_swap import find_misplaced_nuclei
-from hpacells.segment.structure import has_structure
 
 __all__ = ["FieldQuality", "find_constant_stains", "find_empty_stains", "judge_field"]
 
@@ -119,12 +119,7 @@ def find_empty_stains(fov: FieldOfView) -> tuple[Channel, ...]:
     shape, pixel_um = (fov.height, fov.width), fov.pixel_size_um
     grid = WorkingScale.of_field(shape, pixel_um, _EMPTY_PIXEL_UM)
     return tuple(
-        stain
-        for stain in CHANNELS
-        if stain in MAP_STAINS
-        and not has_structure(
-            grid.reduce(fov.channel(stain), fov.max_value), grid.pixel_um, source_um=pixel_um
-        )
+        stain for stain in CHANNELS if stain in MAP_STAINS and not shows_structure(fov, stain, grid)
     )
 
 

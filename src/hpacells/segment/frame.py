@@ -8,7 +8,9 @@ through its middle. When a nucleus is widest at the frame itself, its middle is 
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+
+from hpacells.core.id_statistics import boxes_of_ids, pixels_of_ids
+from hpacells.core.masks import CellMasks
 
 __all__ = ["mostly_outside"]
 
@@ -20,18 +22,14 @@ _WHOLE = 0.6
 """Shares of the field's median whole nucleus: with less than the first, the middle is outside
 whatever the shape; with more than the second, it is inside."""
 
-_Boxes = list[tuple[slice, slice] | None]
 
-
-def mostly_outside(
-    cells: npt.NDArray[np.int32], nuclei: npt.NDArray[np.int32], touches: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
+def mostly_outside(masks: CellMasks, touches: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Estimate which cells are more than half outside the frame.
 
     Parameters
     ----------
-    cells, nuclei
-        ``(H, W)`` int32 with matched ids.
+    masks
+        Cells and nuclei.
     touches
         ``(M,)`` bool, position = cell id: cells that touch the frame.
 
@@ -43,13 +41,14 @@ def mostly_outside(
         cells inside.
     """
     n = len(touches)
-    nucleus_px = np.bincount(nuclei[nuclei > 0], minlength=n)
+    nuclei = masks.nuclei
+    nucleus_px = pixels_of_ids(masks.nucleus_runs, n)
     if not nucleus_px.any():
-        cell_px = np.bincount(cells[cells > 0], minlength=n)
+        cell_px = pixels_of_ids(masks.cell_runs, n)
         whole = cell_px[(cell_px > 0) & ~touches]
         least = 0.5 * float(np.median(whole)) if whole.size else 0.0
         return touches & (cell_px < least)
-    boxes: _Boxes = ndimage.find_objects(nuclei, max_label=n - 1)
+    boxes = boxes_of_ids(masks.nucleus_runs, n)
     cut = np.zeros(n, np.bool_)
     for edge in (nuclei[0], nuclei[-1], nuclei[:, 0], nuclei[:, -1]):
         cut[edge] = True
@@ -58,9 +57,8 @@ def mostly_outside(
     typical = float(np.median(whole)) if whole.size else float(nucleus_px.max())
     outside: npt.NDArray[np.bool_] = touches & (nucleus_px == 0)
     for cell_id in np.flatnonzero(cut & touches):
-        box = boxes[cell_id - 1]
-        if box is None:
-            continue
+        r0, c0, r1, c1 = boxes[cell_id].tolist()
+        box = (slice(r0, r1), slice(c0, c1))
         share = nucleus_px[cell_id] / typical
         widest = _widest_at_frame(nuclei[box] == cell_id, box, nuclei.shape)
         outside[cell_id] = share < _SLIVER or (widest and share < _WHOLE)

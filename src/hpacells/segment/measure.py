@@ -8,17 +8,15 @@ is to be seen, or the frame decides nothing at all. The ``qc_`` columns come fro
 ``segment.quality``.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy import ndimage
 
 from hpacells.core.cell_table import CELL_MEASURE_SCHEMA, CellStatus, CellTable
 from hpacells.core.channels import Channel
 from hpacells.core.errors import InputError
 from hpacells.core.fov import FieldOfView
+from hpacells.core.id_statistics import boxes_of_ids, pixels_of_ids, sum_over_ids
 from hpacells.core.masks import CellMasks
 from hpacells.segment.config import MeasureConfig
 from hpacells.segment.frame import mostly_outside
@@ -29,9 +27,6 @@ __all__ = ["REASON_CUT", "REASON_OUTSIDE", "measure_cells"]
 REASON_OUTSIDE = "more than half outside the frame"
 REASON_CUT = "cut by the frame"
 """How the reason begins of a cell of which too little is in the picture."""
-
-_BLOCK_PX = 1 << 22
-"""Pixels that are counted at a time: positions take eight bytes each."""
 
 
 def measure_cells(
@@ -65,13 +60,13 @@ def measure_cells(
     config = config or MeasureConfig()
     pixel_um2 = fov.pixel_size_um**2
     to_8bit_scale = 255 / fov.max_value  # of the sums: rounding each pixel would lose dim stains
-    cell_px, protein = _count_and_sum(masks.cells, fov.channel(Channel.PROTEIN))
-    nucleus_px, dna = _count_and_sum(masks.nuclei, fov.channel(Channel.NUCLEUS))
-    protein, dna = protein * to_8bit_scale, dna * to_8bit_scale
+    n = int(masks.cell_ids.max(initial=0)) + 1
+    cell_px, nucleus_px = (pixels_of_ids(r, n) for r in (masks.cell_runs, masks.nucleus_runs))
+    protein = sum_over_ids(masks.cell_runs, fov.channel(Channel.PROTEIN), n) * to_8bit_scale
+    dna = sum_over_ids(masks.nucleus_runs, fov.channel(Channel.NUCLEUS), n) * to_8bit_scale
     ids = np.flatnonzero(cell_px)
-    nucleus_px, dna = _pad_to(nucleus_px, len(cell_px)), _pad_to(dna, len(cell_px))
-    boxes = _boxes(masks.cells, ids)
-    touches = np.zeros(len(cell_px), np.bool_)
+    boxes = boxes_of_ids(masks.cell_runs, n)[ids]
+    touches = np.zeros(n, np.bool_)
     touches[ids] = (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == masks.cells.shape).any(axis=1)
     flags = flag_cells(
         fov,
@@ -81,7 +76,7 @@ def measure_cells(
         nucleus_px=nucleus_px,
         config=config.quality,
     )
-    outside = mostly_outside(masks.cells, masks.nuclei, touches)[ids]
+    outside = mostly_outside(masks, touches)[ids]
     area = cell_px[ids] * pixel_um2
     nucleus_area = nucleus_px[ids] * pixel_um2
     status, reason = _judge(area, nucleus_area, touches[ids], outside, config)
@@ -108,37 +103,6 @@ def _check_size(fov: FieldOfView, masks: CellMasks) -> None:
             f"field {fov.fov_id}: expected masks of {fov.height} x {fov.width} pixels, "
             f"got {masks.cells.shape[0]} x {masks.cells.shape[1]}. Are they of another field?"
         )
-
-
-def _count_and_sum(
-    ids: npt.NDArray[np.int32], grey: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Count the pixels of every id and sum their grey values, exactly; position = id, [0] = 0."""
-    n = int(ids.max(initial=0)) + 1
-    counts, sums = np.zeros(n, np.int64), np.zeros(n)
-    rows = max(1, _BLOCK_PX // max(1, ids.shape[1]))
-    for first in range(0, len(ids), rows):
-        block = np.s_[first : first + rows]
-        inside = np.flatnonzero(ids[block])
-        owners = ids[block].ravel()[inside]
-        counts += np.bincount(owners, minlength=n)
-        # sums of whole numbers below 2**53 are exact in float64, in any order
-        sums += np.bincount(owners, grey[block].ravel()[inside], n)
-    return counts, sums
-
-
-def _pad_to(values: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
-    return np.pad(values, (0, length - len(values)))
-
-
-def _boxes(cells: npt.NDArray[np.int32], ids: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-    """Give half-open boxes ``(N, 4)``: r0, c0, r1, c1."""
-    slices = ndimage.find_objects(cells)
-    corners = [
-        (rows.start, columns.start, rows.stop, columns.stop)
-        for rows, columns in (slices[cell_id - 1] for cell_id in ids)
-    ]
-    return np.array(corners, np.int32).reshape(-1, 4)
 
 
 def _judge(

@@ -48,11 +48,13 @@ SEGMENTERS: Mapping[str, Callable[..., Segmenter]] = MappingProxyType(
 """Name to what makes the segmenter with its default settings; these two need nothing else."""
 
 ADAPTERS: Mapping[str, Callable[..., Segmenter]] = MappingProxyType(
-    {"atlas": AtlasSegmenter, "cellpose": CellposeSegmenter, "instanseg": InstansegSegmenter}
+    {"hpa-unet": AtlasSegmenter, "cellpose": CellposeSegmenter, "instanseg": InstansegSegmenter}
 )
 """Published segmenters: each needs an extra, and fetches its weights when it is first made."""
 
 DEFAULT_SEGMENTER = "unet"
+
+_EARLIER_NAMES = {"atlas": "hpa-unet"}
 
 
 def segmenter_names() -> list[str]:
@@ -66,7 +68,7 @@ def get_segmenter(name: str, *, missing: Collection[Channel] = ()) -> Segmenter:
     Parameters
     ----------
     name
-        A key of ``SEGMENTERS`` or ``ADAPTERS``.
+        A key of ``SEGMENTERS`` or ``ADAPTERS``; ``atlas`` is an earlier name of ``hpa-unet``.
     missing
         Stains that were not acquired, in any order; what stands in their place is not looked at.
 
@@ -80,6 +82,7 @@ def get_segmenter(name: str, *, missing: Collection[Channel] = ()) -> Segmenter:
         When its weights cannot be fetched or are not the expected ones.
     """
     found = {**ADAPTERS, **SEGMENTERS}
+    name = _EARLIER_NAMES.get(name, name)
     if name not in found:
         raise ConfigError(
             f"--segmenter: expected one of {', '.join(segmenter_names())}, got {name!r}"

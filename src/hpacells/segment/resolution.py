@@ -49,14 +49,12 @@ class WorkingScale:
 
     def reduce(self, stain: npt.NDArray[np.generic], max_value: int) -> npt.NDArray[np.float32]:
         """Bring a stain ``(H, W)`` to this grid as shares of the full scale, float32."""
-        full = stain.astype(np.float32) / np.float32(max_value)
-        if full.shape == self.shape:
-            return full
-        rows, columns = self.shape
-        reduced: npt.NDArray[np.float32] = cv2.resize(
-            full, (columns, rows), interpolation=cv2.INTER_AREA
-        ).astype(np.float32, copy=False)
-        return reduced.reshape(self.shape)
+        grey = stain.astype(np.float32)
+        if grey.shape != self.shape:
+            rows, columns = self.shape
+            resized = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA)
+            grey = resized.astype(np.float32, copy=False).reshape(self.shape)
+        return grey / np.float32(max_value)
 
 
 def keep_inside(

@@ -5,12 +5,16 @@ protein's stain is never looked at: a diffuse protein isn't out of focus. The nu
 either: chromatin is smooth in many lines.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from hpacells.core.channels import Channel
 from hpacells.core.fov import FieldOfView
+from hpacells.core.id_statistics import pixels_of_ids, sum_over_ids
+from hpacells.core.mask_parts import find_runs
 from hpacells.core.masks import CellMasks, sample_ids
 from hpacells.segment.config import QualityConfig
 from hpacells.segment.resolution import WorkingScale
@@ -23,9 +27,11 @@ _COARSE_UM = (1.2, 2.4)
 """Standard deviations of the two Gaussians whose difference is the band."""
 
 _COARSE_STEP = 3.0
-"""Coarse structure is measured on pixels this much larger."""
+"""Coarse structure is measured on pixels this much larger, averages of the fine ones."""
 
 _STAINS = (Channel.MICROTUBULES, Channel.ER)
+
+_Image = npt.NDArray[np.float32]
 
 
 def measure_sharpness(
@@ -53,9 +59,15 @@ def measure_sharpness(
     best = np.full(n, np.nan)
     if n == 1 or fov.pixel_size_um > config.max_focus_pixel_um:
         return best
-    pixel_um = config.focus_pixel_um
-    small = _structure(fov, masks.cells, n, pixel_um, _FINE_UM)
-    large = _structure(fov, masks.cells, n, _COARSE_STEP * pixel_um, _COARSE_UM)
+    pixel_um, shape = config.focus_pixel_um, (fov.height, fov.width)
+    grids = [
+        WorkingScale.of_field(shape, fov.pixel_size_um, step * pixel_um)
+        for step in (1.0, _COARSE_STEP)
+    ]
+    images = [reduce_stain(fov, stain, grids[0]) for stain in _STAINS]
+    small = _structure(images, masks.cells, n, grids[0], _FINE_UM)
+    images = [_shrink(image, grids[1].shape) for image in images]
+    large = _structure(images, masks.cells, n, grids[1], _COARSE_UM)
     for fine, coarse in zip(small, large, strict=True):
         counts = coarse >= config.min_structure
         best[counts] = np.fmax(best[counts], fine[counts] / coarse[counts])
@@ -75,20 +87,23 @@ def reduce_stain(fov: FieldOfView, stain: Channel, grid: WorkingScale) -> npt.ND
     return reduced.astype(np.float32) / np.float32(fov.max_value)
 
 
+def _shrink(image: _Image, shape: tuple[int, int]) -> _Image:
+    small = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
+    return small.reshape(shape).astype(np.float32, copy=False)
+
+
 def _structure(
-    fov: FieldOfView,
+    images: Sequence[_Image],
     cells: npt.NDArray[np.int32],
     n: int,
-    pixel_um: float,
+    grid: WorkingScale,
     band_um: tuple[float, float],
 ) -> list[npt.NDArray[np.float64]]:
     """Give per stain the root mean square of the band in every cell ``(n,)``; 0 for none."""
-    grid = WorkingScale.of_field((fov.height, fov.width), fov.pixel_size_um, pixel_um)
-    owners = sample_ids(cells, grid.shape).ravel()
-    areas = np.maximum(np.bincount(owners, minlength=n), 1)
+    runs = find_runs(sample_ids(cells, grid.shape))
+    areas = np.maximum(pixels_of_ids(runs, n), 1)
     found = []
-    for stain in _STAINS:
-        image = reduce_stain(fov, stain, grid)
+    for image in images:
         narrow, wide = (blur(image, grid.px(sigma_um)) for sigma_um in band_um)
-        found.append(np.sqrt(np.bincount(owners, np.square(narrow - wide).ravel(), n) / areas))
+        found.append(np.sqrt(sum_over_ids(runs, np.square(narrow - wide), n) / areas))
     return found

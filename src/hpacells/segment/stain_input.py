@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hpacells.core.channels import Channel
 from hpacells.core.errors import ConfigError, ImageError
-from hpacells.core.fov import FieldOfView
+from hpacells.core.fov import FieldOfView, once_per_field
 from hpacells.runtime.segmenter_folder import MAP_STAINS
 from hpacells.segment.resolution import WorkingScale
 from hpacells.segment.stains import bright_end, brightest_level
@@ -23,6 +23,7 @@ __all__ = [
     "network_grid",
     "normalise_stain",
     "present_flags",
+    "shows_structure",
     "stain_on_grid",
     "stain_stack",
 ]
@@ -34,7 +35,7 @@ NORMALISATION = (
     "50 µm² exceed, if that lies more than 4 (high - low) above low; 0 for a stain without "
     "structure of 2 to 20 µm"
 )
-"""What ``normalise_stain`` does, in words, for ``segmenter.json``."""
+"""What ``stain_stack`` does, in words, for ``segmenter.json``."""
 
 _PERCENTILES = (2.0, 50.0, 99.8)
 _BRIGHT_SHARE = 1 - _PERCENTILES[-1] / 100
@@ -93,15 +94,25 @@ def stain_stack(fov: FieldOfView, grid: WorkingScale) -> npt.NDArray[np.float32]
     Returns
     -------
     ndarray
-        ``(3, h, w)`` float32 in [0, 1], in the order of ``MAP_STAINS``.
+        ``(3, h, w)`` float32 in [0, 1], in the order of ``MAP_STAINS``; 0 for a stain that shows
+        nothing of the size of cells.
     """
-    stack = np.empty((len(MAP_STAINS), *grid.shape), np.float32)
+    stack = np.zeros((len(MAP_STAINS), *grid.shape), np.float32)
     for plane, channel in zip(stack, MAP_STAINS, strict=True):
-        stain = stain_on_grid(fov, channel, grid)
-        plane[:] = normalise_stain(stain, grid, source_um=fov.pixel_size_um)
+        if shows_structure(fov, channel, grid):
+            stain = stain_on_grid(fov, channel, grid)
+            plane[:] = normalise_stain(stain, grid, source_um=fov.pixel_size_um)
     return stack
 
 
+@once_per_field
+def shows_structure(fov: FieldOfView, channel: Channel, grid: WorkingScale) -> bool:
+    """Say whether a stain shows anything of the size of cells, looked at on a grid."""
+    stain = stain_on_grid(fov, channel, grid)
+    return has_structure(stain, grid.pixel_um, source_um=fov.pixel_size_um)
+
+
+@once_per_field
 def stain_on_grid(
     fov: FieldOfView, channel: Channel, grid: WorkingScale
 ) -> npt.NDArray[np.float32]:
@@ -110,14 +121,18 @@ def stain_on_grid(
     Returns
     -------
     ndarray
-        ``(h, w)`` float32 shares of the full scale.
+        ``(h, w)`` float32 shares of the full scale, read-only.
     """
     stain = fov.channel(channel)
     if grid.shape[0] <= fov.height and grid.shape[1] <= fov.width:
-        return grid.reduce(stain, fov.max_value)
+        reduced = grid.reduce(stain, fov.max_value)
+        reduced.setflags(write=False)
+        return reduced
     share = stain.astype(np.float32) / np.float32(fov.max_value)
     enlarged = cv2.resize(share, grid.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return enlarged.astype(np.float32, copy=False).reshape(grid.shape)
+    enlarged = enlarged.astype(np.float32, copy=False).reshape(grid.shape)
+    enlarged.setflags(write=False)
+    return enlarged
 
 
 def normalise_stain(
@@ -137,8 +152,8 @@ def normalise_stain(
     Returns
     -------
     ndarray
-        ``(h, w)`` float32 in [0, 1]; a constant stain becomes 0, and so does one that shows nothing
-        of the size of cells; a span below 1 % of the full scale is not stretched to all of it.
+        ``(h, w)`` float32 in [0, 1]; a constant stain becomes 0; a span below 1 % of the full scale
+        is not stretched to all of it.
     """
     low, middle, high = (float(value) for value in np.percentile(stain, _PERCENTILES))
     smallest_px = grid.px2(_SMALLEST_UM2)
@@ -152,8 +167,6 @@ def normalise_stain(
             least=_CELLS_SHARE,
         ):
             high = end
-    if not has_structure(stain, grid.pixel_um, source_um=source_um):
-        return np.zeros_like(stain)
     span = max(high - low, _MIN_SPAN)
     return np.sqrt(np.clip((stain - np.float32(low)) / np.float32(span), 0.0, 1.0))
 

@@ -1,12 +1,16 @@
 """From a recipe to the network that it trains, and what ``model.json`` says of that network."""
 
+from pathlib import Path
 from typing import Any
 
 from hpacells.core.provenance import sha256_file
-from hpacells.model.network import CellClassifier, encoder_input_of
+from hpacells.model.network import CellClassifier, FeatureClassifier, encoder_input_of
+from hpacells.runtime.model_folder import WEIGHTS_FILE
+from hpacells.runtime.published_models import read_models
+from hpacells.runtime.registry import resolve_model
 from hpacells.train.config import TrainConfig
 
-__all__ = ["architecture_kwargs", "build_network", "recorded_weights"]
+__all__ = ["architecture_kwargs", "build_learner", "build_network", "recorded_weights"]
 
 
 def build_network(config: TrainConfig) -> CellClassifier:
@@ -22,7 +26,7 @@ def build_network(config: TrainConfig) -> CellClassifier:
         crop_px=config.crop_px,
         embedding_size=config.embedding_size,
         outside=config.outside,
-        weights=config.weights,
+        weights=_weights_file(config),
         **architecture_kwargs(config),
     )
     if config.freeze:
@@ -47,6 +51,24 @@ def recorded_weights(config: TrainConfig) -> dict[str, str]:
 
     Empty without one; a file that is not there is told when the network is built.
     """
-    if config.weights is None or not config.weights.is_file():
+    file = _weights_file(config)
+    if file is None or not file.is_file():
         return {}
-    return {"weights_sha256": sha256_file(config.weights)}
+    return {"weights_sha256": sha256_file(file)}
+
+
+def build_learner(
+    config: TrainConfig, shape: tuple[int, ...]
+) -> CellClassifier | FeatureClassifier:
+    """Build what learns: a recipe's network, or its head alone where cells come as ``(N, F)``."""
+    if len(shape) == 2:
+        return FeatureClassifier(shape[1], config.embedding_size, dropout=config.dropout)
+    return build_network(config)
+
+
+def _weights_file(config: TrainConfig) -> Path | None:
+    """Find the file that the backbone starts from: a path, or an installed model's by its name."""
+    named = config.weights
+    if named is None or named.exists() or str(named) not in read_models():
+        return named
+    return resolve_model(str(named)) / WEIGHTS_FILE

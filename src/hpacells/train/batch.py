@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hpacells.train.augment import augment_crops, derive_rng, hide_stains
-from hpacells.train.bags import BagBatch, load_cells
+from hpacells.train.bags import BagBatch, BagCells, load_cells
 from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData
 from hpacells.train.mixing import mix_bags
@@ -26,7 +26,8 @@ class StepInput:
     Parameters
     ----------
     crops
-        ``(cells, C, S, S)`` float32, 0-255, in the row-major order of ``present``.
+        ``(cells, C, S, S)`` float32, 0-255, in the row-major order of ``present``; or features
+        ``(cells, F)``.
     cell_masks
         ``(cells, S, S)`` float32, 0 or 1.
     present
@@ -66,12 +67,18 @@ def prepare_step(
         On the CPU.
     """
     cells = load_cells(data, batch)
+    if data.crops.ndim == 2:  # features of the cells as they are (train.features)
+        return _to_tensors(cells, batch, torch.from_numpy(cells.crops), torch.empty(0))
     synthesise_bags(cells, config.synthesis, derive_rng(generator))
     mix_bags(cells, config.mix, derive_rng(generator))
     crops, masks = augment_crops(
         torch.from_numpy(cells.crops), torch.from_numpy(cells.cell_masks), config.augment, generator
     )
     hide_stains(crops, cells.bag_of_cell, config.augment, generator)
+    return _to_tensors(cells, batch, crops, masks)
+
+
+def _to_tensors(cells: BagCells, batch: BagBatch, crops: Tensor, masks: Tensor) -> StepInput:
     known = cells.cell_targets
     return StepInput(
         crops=crops,

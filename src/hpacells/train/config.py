@@ -42,10 +42,12 @@ class TrainConfig(ConfigSection):
     backbone_kwargs: dict[str, Any] = Field(default={})
     """Passed on to the backbone's constructor."""
     weights: Path | None = None
-    """Local file the backbone starts from (safetensors, or .pth with nothing but tensors); null:
-    from random weights."""
-    freeze: bool = False
-    """Leave the backbone as its weights are and train only the head on it."""
+    """Local file the backbone starts from (safetensors, or .pth with nothing but tensors), or the
+    name of an installed model ('hpacells models'); null: from random weights."""
+    freeze: bool | Literal["cached"] = False
+    """Leave the backbone as its weights are and train only the head on it. ``cached``: compute
+    what it makes of each cell once (``train.features``), the cell as it is; not with changes of
+    single cells (augment, synthesis, mix, consistency)."""
     encoder_input: Literal["cell_contrast", "stains", "photograph", "cell_min_max"] | None = None
     """What the backbone is given (``model.encoder_input``); null: what its weights were made for.
     """
@@ -169,6 +171,12 @@ class TrainConfig(ConfigSection):
         if self.freeze and self.weights is None:
             raise ValueError(
                 "freeze: a backbone of random weights would never learn. Give it 'weights'."
+            )
+        changes = {"augment", "synthesis", "mix", "consistency"} & self.model_fields_set
+        if self.freeze == "cached" and changes:
+            raise ValueError(
+                f"freeze: cached features are of cells as they are, {', '.join(sorted(changes))} "
+                "would do nothing. Leave it out, or set freeze to true."
             )
         if self.consistency.weight > 0 and self.outside == "keep":
             raise ValueError(

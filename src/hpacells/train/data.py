@@ -33,9 +33,9 @@ class TrainingData:
     Parameters
     ----------
     crops
-        ``(N, C, S, S)`` uint8.
+        ``(N, C, S, S)`` uint8; or ``(N, F)`` float32 features, see ``train.features``.
     cell_masks
-        ``(N, S, S)`` uint8, 0 or 1.
+        ``(N, S, S)`` uint8, 0 or 1; nothing beside features.
     offsets
         ``(F + 1,)`` int64: the cells of field i are ``offsets[i]`` to ``offsets[i + 1]``.
     targets

@@ -4,6 +4,7 @@ Several devices are several processes that run the same program, started by ``to
 machine, by Lightning Fabric. Process 0 alone writes files, validates and reports.
 """
 
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -13,12 +14,13 @@ from typing import TypeVar
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import nn
+from torch import Tensor, nn
 
 from hpacells.core.errors import ConfigError
+from hpacells.train.batch import StepInput
 from hpacells.train.config import TrainConfig
 
-__all__ = ["compile_network", "do_first", "open_fabric"]
+__all__ = ["compile_network", "do_first", "open_fabric", "send_part"]
 
 T = TypeVar("T")
 
@@ -75,6 +77,17 @@ def do_first(fabric: Fabric, work: Callable[[], T]) -> T:
     """Let the first process alone do something, and give all processes what it returned."""
     done: T = fabric.broadcast(work() if fabric.is_global_zero else None)  # type: ignore[assignment]
     return done
+
+
+def send_part(
+    step: StepInput, part: int, *, n_parts: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Send a part's crops and masks to a device; parts are equal, the last ones filled up."""
+    size = math.ceil(len(step.crops) / n_parts)
+    first = part * size
+    cells = torch.arange(first, first + size).clamp_max(len(step.crops) - 1)
+    taken = slice(first, first + size) if first + size <= len(step.crops) else cells
+    return step.crops[taken].to(device), step.cell_masks[taken].to(device)
 
 
 def compile_network(network: nn.Module) -> nn.Module:

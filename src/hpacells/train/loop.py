@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,13 @@ from hpacells.core.progress import ProgressCallback, silent
 from hpacells.model.network import CellClassifier
 from hpacells.model.pooling import AttentionPooling
 from hpacells.model.timm_parts import ModelEmaV3
-from hpacells.train.architecture import build_network
+from hpacells.train.architecture import build_learner
 from hpacells.train.bags import BagBatch, draw_epoch
 from hpacells.train.batch import StepInput, prepare_step
 from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData
-from hpacells.train.devices import compile_network, open_fabric
+from hpacells.train.devices import compile_network, open_fabric, send_part
 from hpacells.train.objective import (
     Answers,
     BagLoss,
@@ -43,31 +43,12 @@ from hpacells.train.objective import (
     wants_teacher,
 )
 from hpacells.train.optimizer import build_optimizer, clip_gradients, learning_rate_at
-from hpacells.train.records import Row
+from hpacells.train.records import LoopResult, Row
 from hpacells.train.teacher import PresencePrior
 from hpacells.train.truth import CellTruth
 from hpacells.train.validation import Validation, validate
 
-__all__ = ["LoopResult", "train_classifier"]
-
-
-@dataclass(frozen=True)
-class LoopResult:
-    """What a training ends with.
-
-    Parameters
-    ----------
-    model
-        With the averaged weights, on the CPU, in evaluation mode.
-    validation
-        Of the last epoch; None where nothing was held out, or another process validated.
-    history
-        One row per epoch.
-    """
-
-    model: CellClassifier
-    validation: Validation | None
-    history: list[Row]
+__all__ = ["train_classifier"]
 
 
 def train_classifier(
@@ -168,7 +149,7 @@ class _Loop:
             self.chance = chance_of_labels(data.targets[self.train_fields]).to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = build_network(config)
+            self.network = build_learner(config, data.crops.shape)
             if config.pooling == "attention":
                 self.attention = AttentionPooling(config.embedding_size, N_LOCATIONS).to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -177,6 +158,11 @@ class _Loop:
         network = compile_network(self.network) if config.compile else self.network
         self.model, self.optimizer = self.fabric.setup(network, optimizer)
         self.average = ModelEmaV3(self.network, decay=config.ema_decay, use_warmup=True)
+
+    @property
+    def _my_parts(self) -> range:
+        first = self.fabric.global_rank * self.config.accumulate
+        return range(first, first + self.config.accumulate)
 
     @property
     def at_epoch_end(self) -> bool:
@@ -226,8 +212,7 @@ class _Loop:
     def _backward(self, step: StepInput) -> BagLoss:
         """Compute the gradient of the whole step's loss, this device's parts of it."""
         n_parts = self.config.accumulate
-        first = self.fabric.global_rank * n_parts
-        parts = range(first, first + n_parts)
+        parts = self._my_parts
         with torch.set_grad_enabled(n_parts == 1):  # several parts don't fit in memory together
             mine = [self._answer(step, part) for part in parts]
         n_cells = len(step.crops)
@@ -253,9 +238,8 @@ class _Loop:
         device, share = self.fabric.device, self.step / self.n_steps
         teacher = None
         if wants_teacher(self.config, step, progress=share):
-            first = self.fabric.global_rank * self.config.accumulate
-            asked = range(first, first + self.config.accumulate)
-            teacher = self._gather([self._ask_teacher(step, i) for i in asked])[: len(answers)]
+            said = [self._ask_teacher(step, part) for part in self._my_parts]
+            teacher = self._gather(said)[: len(answers)]
         k, d = N_LOCATIONS, self.config.embedding_size
         return step_loss(
             Answers(
@@ -320,13 +304,8 @@ class _Loop:
         return last[2]
 
     def _send(self, step: StepInput, part: int) -> tuple[Tensor, Tensor]:
-        """Send a part's crops and masks to the device; parts are equal, the last ones filled up."""
-        size = math.ceil(len(step.crops) / (self.fabric.world_size * self.config.accumulate))
-        first = part * size
-        cells = torch.arange(first, first + size).clamp_max(len(step.crops) - 1)
-        taken = slice(first, first + size) if first + size <= len(step.crops) else cells
-        device = self.fabric.device
-        return step.crops[taken].to(device), step.cell_masks[taken].to(device)
+        n_parts = self.fabric.world_size * self.config.accumulate
+        return send_part(step, part, n_parts=n_parts, device=self.fabric.device)
 
     def _count(self, loss: BagLoss, n_cells: int) -> float:
         self._started = (self._started[0], self._started[1] + n_cells)

@@ -10,17 +10,38 @@ and of found cells by their truth where a data set knows it).
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
 from hpacells.core.locations import LOCATION_KEYS
 from hpacells.core.storage import atomic_path
+from hpacells.model.network import CellClassifier
 from hpacells.train.validation import Validation
 
-__all__ = ["MetricsLog", "Row"]
+__all__ = ["LoopResult", "MetricsLog", "Row"]
 
 Row = dict[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """What a training ends with.
+
+    Parameters
+    ----------
+    model
+        With the averaged weights, on the CPU, in evaluation mode.
+    validation
+        Of the last epoch; None where nothing was held out, or another process validated.
+    history
+        One row per epoch.
+    """
+
+    model: CellClassifier
+    validation: Validation | None
+    history: list[Row]
 
 
 class MetricsLog:

@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,11 @@ from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData, load_training_data, shuffle_targets
 from hpacells.train.devices import open_fabric
 from hpacells.train.duplicates import group_near_duplicates, wants_near_duplicates
+from hpacells.train.features import with_cached_features, with_trained_head
 from hpacells.train.fitting import fit_on_held_out
-from hpacells.train.loop import LoopResult, train_classifier
+from hpacells.train.loop import train_classifier
 from hpacells.train.prepare import PreparedData, prepare_data
-from hpacells.train.records import MetricsLog
+from hpacells.train.records import LoopResult, MetricsLog
 from hpacells.train.rounds import fold_warnings, recipe_with_cell_targets, run_rounds
 from hpacells.train.split import split_fields, split_folds, write_split
 from hpacells.train.summary import (
@@ -152,13 +154,17 @@ def train_on_store(
             data = shuffle_targets(data, np.random.default_rng(config.seed))
         split = _split(data, config, out)
         truth = _read_truth(prepared, data, split)
-        recipe = config
+        recipe, learned = config, data
+        if config.freeze == "cached":
+            learned = with_cached_features(data, config, prepared.store.path, progress=progress)
         if split.fold is not None:
-            data = run_rounds(data, split.fold, config, folder=out / _ROUNDS, progress=progress)
+            learned = run_rounds(
+                learned, split.fold, config, folder=out / _ROUNDS, progress=progress
+            )
             recipe = recipe_with_cell_targets(config)
         log = MetricsLog(out)
         result = train_classifier(
-            data,
+            learned,
             split.held_out,
             recipe,
             checkpoint_path=out / _CHECKPOINT_FILE,
@@ -169,6 +175,8 @@ def train_on_store(
         if not fabric.is_global_zero:  # the first process validates and writes
             fabric.barrier()
             return read_summary(out, data)
+        if config.freeze == "cached":
+            result = replace(result, model=with_trained_head(result.model, config))
         log.finish(result.validation, int(result.history[-1]["step"] or 0))
         _export(result, data, split, config=config, prepared=prepared, truth=truth, out=out)
         (out / _CHECKPOINT_FILE).unlink(missing_ok=True)

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from hpacells.core.cell_table import PROBABILITY_COLUMNS, VARIATION_SCHEMA, CellStatus, FieldStatus
 from hpacells.core.errors import InputError, TableError
-from hpacells.core.parquet import naming_damage
+from hpacells.core.parquet import naming_damage, open_parquet
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.storage import atomic_path
 from hpacells.variation.config import VariationConfig
@@ -119,7 +119,7 @@ def write_variation(
     files = []
     for path in paths:
         with naming_damage(path, "Make the run again in another folder."):
-            files.append(pq.ParquetFile(path))
+            files.append(open_parquet(path))
     cells, fields = files
     _check_columns(cells.schema_arrow, _CELL_COLUMNS, str(paths[0]))
     _check_columns(fields.schema_arrow, _FIELD_COLUMNS, str(paths[1]))

@@ -1,4 +1,4 @@
-"""The ``atlas`` segmenter, with networks of thresholds and random ones in the published layout."""
+"""The ``hpa-unet`` segmenter, by networks of thresholds and random ones in the published layout."""
 
 import pickle
 import sys
@@ -87,7 +87,7 @@ def test_drawn_cells_are_found_with_their_nuclei(make_segmenter, draw):
     fov = draw()
     masks = make_segmenter()(fov)
     np.testing.assert_array_equal(masks.cell_ids, [1, 2])
-    assert masks.segmenter == "atlas"
+    assert masks.segmenter == "hpa-unet"
     rows = measure_cells(fov, masks).table.to_pydict()
     assert rows["area_um2"] == pytest.approx([314, 314], rel=0.05)
     assert rows["nucleus_area_um2"] == pytest.approx([78.5, 78.5], rel=0.1)
@@ -220,7 +220,8 @@ def test_bioimageio_is_asked_by_a_description_of_the_local_file(publish, draw, m
     library = Library("torch", "torch", "train", open_bioimageio)
     fov = draw()
     through = AtlasSegmenter(weights=weights, library=library)(fov)
-    assert sorted(path.name for path in cache.rglob("*.*")) == ["cell_model.pt", "nuclei_model.pt"]
+    found = (cache / "test").iterdir()
+    assert sorted(path.name for path in found) == ["cell_model.pt", "nuclei_model.pt"]
     direct = AtlasSegmenter(weights=weights, library=TORCH)(fov)
     np.testing.assert_array_equal(through.cells, direct.cells)
 

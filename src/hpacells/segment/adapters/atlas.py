@@ -1,4 +1,4 @@
-"""The ``atlas`` segmenter: the Human Protein Atlas's own networks, through bioimageio.core.
+"""The ``hpa-unet`` segmenter: the Human Protein Atlas's own networks, through bioimageio.core.
 
 Two networks at a quarter of the atlas's resolution: nuclei from the nucleus stain alone (the last
 map), cells and their borders from microtubules, ER and nucleus (maps 2 and 1). Nuclei are the seeds
@@ -171,14 +171,14 @@ class AtlasSegmenter(PublishedSegmenter):
     missing: tuple[Channel, ...] = ()
     weights: PublishedWeights = ATLAS_WEIGHTS
     library: Library = BIOIMAGEIO
-    name: str = field(default="atlas", init=False)
+    name: str = field(default="hpa-unet", init=False)
     _files: Files = field(default=(), init=False, repr=False)
 
     def _check_missing(self) -> None:
         super()._check_missing()
         if Channel.NUCLEUS in self.missing:
             raise ConfigError(
-                "segmenter atlas: expected the nucleus stain, its cells grow from nuclei. Take "
+                "segmenter hpa-unet: expected the nucleus stain, its cells grow from nuclei. Take "
                 "--segmenter unet, cellpose or instanseg for fields without it."
             )
 
@@ -215,8 +215,8 @@ class AtlasSegmenter(PublishedSegmenter):
             found = np.asarray(network(pad_to(tile, _SIDE_MULTIPLE, _SIDE_MULTIPLE)), np.float32)
             if found.ndim != 3 or len(found) != _N_MAPS or not np.isfinite(found).all():
                 raise ModelError(
-                    f"segmenter atlas: expected {_N_MAPS} finite maps, got an array of shape "
-                    f"{found.shape}. Verify the weights: hpacells models verify atlas."
+                    f"segmenter hpa-unet: expected {_N_MAPS} finite maps, got an array of shape "
+                    f"{found.shape}. Verify the weights: hpacells models verify hpa-unet."
                 )
             return found[:, :rows, :columns]
 

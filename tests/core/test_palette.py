@@ -3,7 +3,7 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from hpacells.core.locations import LOCATIONS
-from hpacells.report.palette import REJECTED_COLOR, STYLES, hex_to_rgb, lighten
+from hpacells.core.palette import REJECTED_COLOR, STYLES, hex_to_rgb, lighten
 
 # Machado, Oliveira & Fernandes 2009, severity 1.0, on linear RGB.
 VISIONS = {

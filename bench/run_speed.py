@@ -1,0 +1,288 @@
+"""How fast ``hpacells run`` is: its time per field over that of the work that cannot be left out.
+
+The slope is the time per field between two runs (24 and 96 fields of 2048²), so that the start
+doesn't count. The floor is measured in the same process, each part alone, on as many threads as the
+run has workers and on one, whichever is faster: decoding the four files, both networks' forward
+passes, reading masks from the network's maps, writing the two mask files and the mask strings.
+Beside wall time stands processor time, which other work on the machine disturbs less.
+
+Also: cells per second of the classifier alone, mask strings against pycocotools on full-size masks,
+fields per second by workers, and the time per field of 1,000 small fields over 100.
+
+Few fields are drawn; they stand under many ids (links to the same files).
+
+    python bench/run_speed.py            # 40 minutes on two idle cores, 25 of them drawing
+"""
+
+import argparse
+import base64
+import shutil
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+from memory import link_fields
+from pycocotools import mask as coco_mask
+
+from hpacells.core.fov import FieldOfView
+from hpacells.core.masks import CellMasks
+from hpacells.core.storage import write_json
+from hpacells.core.submission import encode_cells
+from hpacells.crops.extract import extract_crops
+from hpacells.images.discover import discover_fields
+from hpacells.images.mask_files import write_masks
+from hpacells.images.read import read_field
+from hpacells.runtime.model_folder import load_model
+from hpacells.runtime.registry import resolve_model
+from hpacells.runtime.segmenter_folder import MAP_STAINS, load_segmenter
+from hpacells.runtime.segmenter_session import open_segmenter
+from hpacells.runtime.session import open_session
+from hpacells.segment.stain_input import stain_stack
+from hpacells.segment.unet import UNET_FOLDER, UnetSegmenter
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results" / "run_speed.json"
+CALL = "from hpacells.cli.app import main; main()"
+ASKED_RATIO, ASKED_FIELDS_S, ASKED_CELLS_S, ASKED_STRINGS, ASKED_SMALL = 1.25, 1.0, 100, 18, 1.05
+ROUNDS = 3
+
+Row = dict[str, object]
+Times = tuple[float, float]
+"""Wall and processor seconds."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "run_speed")
+    parser.add_argument("--fields", type=int, nargs=2, default=(24, 96))
+    parser.add_argument("--small-fields", type=int, nargs=2, default=(100, 1000))
+    parser.add_argument("--drawn", type=int, default=24)
+    parser.add_argument("--small-drawn", type=int, default=20)
+    parser.add_argument("--size", type=int, default=2048)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--model", default="nfnet-sim")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+
+    drawn = draw(options.work / f"drawn{options.size}", options.drawn, options.size, 700_000)
+    rows = [*floor_and_slope(drawn, options), *small_fields(options)]
+    write_json(RESULTS, {"rows": rows, "model": options.model, "workers": options.workers})
+    for row in rows:
+        print(f"{row['what']:<100}{row['asked']:>8}  {row['measured']}")
+
+
+def draw(folder: Path, n: int, size: int, seed: int) -> Path:
+    """Simulate fields once; give the folder of their images."""
+    if not (folder / "truth.csv").is_file():  # written at the end
+        shutil.rmtree(folder, ignore_errors=True)
+        options = ["--fields", n, "--seed", seed, "--size", size, "--workers", 2]
+        subprocess.run(
+            [sys.executable, "-c", CALL, "simulate", *map(str, (folder, *options))], check=True
+        )
+    return folder / "train"
+
+
+def time_run(images: Path, out: Path, workers: int, model: str) -> Times:
+    """Run the command in a process of its own, anew."""
+    shutil.rmtree(out, ignore_errors=True)
+    command = ["run", images, out, "--workers", workers, "--threads", 1, "--model", model]
+    before, started = psutil.Process().cpu_times(), time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", CALL, *map(str, command)], check=True, stdout=subprocess.DEVNULL
+    )
+    wall, after = time.perf_counter() - started, psutil.Process().cpu_times()
+    used = after.children_user + after.children_system
+    return wall, used - before.children_user - before.children_system
+
+
+def slope(drawn: Path, sizes: tuple[int, int], workers: int, options: argparse.Namespace) -> Times:
+    """Give wall and processor seconds per field between two runs."""
+    times = []
+    for n in sizes:
+        images = options.work / f"{drawn.parent.name}_{n}"
+        link_fields(drawn, images, n)
+        out = options.work / "out"
+        times.append(time_run(images, out, workers, options.model))
+        print(f"{n} fields, {workers} worker(s): {times[-1][0]:.1f} s", flush=True)
+    more = sizes[1] - sizes[0]
+    return (times[1][0] - times[0][0]) / more, (times[1][1] - times[0][1]) / more
+
+
+class Parts:
+    """The parts of the floor, each a function of the position of a field."""
+
+    def __init__(self, drawn: Path, work: Path, model: str) -> None:
+        self.records = discover_fields(drawn)
+        self.folder = work / "masks"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        segmenter, folder = UnetSegmenter(), load_segmenter(UNET_FOLDER)
+        self.segmenter, self.network = segmenter, open_segmenter(folder)
+        self.session = open_session(load_model(resolve_model(model)), threads=1)
+        self.fields: list[FieldOfView] = [read_field(record) for record in self.records]
+        mapped = [segmenter.maps(fov) for fov in self.fields]
+        self.maps = [found for found, _ in mapped]
+        self.grids = [grid for _, grid in mapped]
+        self.masks: list[CellMasks] = [
+            segmenter.outline(found, grid, fov)
+            for (found, grid), fov in zip(mapped, self.fields, strict=True)
+        ]
+        self.stacks = [
+            stain_stack(fov, grid) for fov, grid in zip(self.fields, self.grids, strict=True)
+        ]
+        spec = self.session.model.spec.crop_spec()
+        self.crops = [
+            extract_crops(fov, masks, masks.cell_ids, spec)
+            for fov, masks in zip(self.fields, self.masks, strict=True)
+        ]
+        self.n_cells = sum(len(crops) for crops, _ in self.crops)
+
+    def decode(self, i: int) -> None:
+        """Read and decode its four files."""
+        for path in self.records[i].paths.values():
+            cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+
+    def segmenter_network(self, i: int) -> None:
+        """Draw the maps."""
+        self.network.run(self.stacks[i], np.ones(len(MAP_STAINS), np.bool_))
+
+    def masks_from_maps(self, i: int) -> None:
+        """Read nuclei and cells from the maps."""
+        self.segmenter.outline(self.maps[i], self.grids[i], self.fields[i])
+
+    def classifier(self, i: int) -> None:
+        """Classify its cells."""
+        self.session.run(*self.crops[i])
+
+    def mask_files(self, i: int) -> None:
+        """Write two PNG files."""
+        write_masks(self.folder, f"field{i}", self.masks[i])
+
+    def mask_strings(self, i: int) -> None:
+        """Write every cell's mask as text."""
+        encode_cells(self.masks[i].cells)
+
+
+def best(work: Callable[[int], None], n: int, threads: int) -> Times:
+    """Give the least wall and processor seconds per item, on one thread or on several."""
+    walls, processor = [], []
+    for count in (1, threads):
+        with ThreadPoolExecutor(count) as pool:
+            for _ in range(ROUNDS):
+                started, cpu = time.perf_counter(), time.process_time()
+                list(pool.map(work, range(n)))
+                walls.append((time.perf_counter() - started) / n)
+                processor.append((time.process_time() - cpu) / n)
+    return min(walls), min(processor)
+
+
+def floor_and_slope(drawn: Path, options: argparse.Namespace) -> list[Row]:
+    """Measure the parts alone, then the runs."""
+    parts = Parts(drawn, options.work, options.model)
+    n = len(parts.fields)
+    named = {
+        "decode four files": parts.decode,
+        "segmenter's network": parts.segmenter_network,
+        "masks from its maps": parts.masks_from_maps,
+        "classifier's network": parts.classifier,
+        "two mask files": parts.mask_files,
+        "mask strings": parts.mask_strings,
+    }
+    floor = {name: best(work, n, options.workers) for name, work in named.items()}
+    wall, cpu = (sum(times[k] for times in floor.values()) for k in (0, 1))
+    per_field, cpu_per_field = slope(drawn, options.fields, options.workers, options)
+    alone, _ = slope(drawn, options.fields, 1, options)
+    size = f"{options.size}²"
+    cells_s = parts.n_cells / n / floor["classifier's network"][0]
+    few, many = options.fields
+    return [
+        row(
+            f"slope of run, {few} to {many} fields {size}, {options.workers} workers, over the "
+            "floor",
+            f"≤ {ASKED_RATIO}",
+            f"{per_field / wall:.2f} ({1000 * per_field:.0f} over {1000 * wall:.0f} ms)",
+            per_field / wall <= ASKED_RATIO,
+        ),
+        row(
+            "the same in processor time",
+            "",
+            f"{cpu_per_field / cpu:.2f} ({1000 * cpu_per_field:.0f} over {1000 * cpu:.0f} ms)",
+        ),
+        row(
+            f"fields {size} per second, {options.workers} workers",
+            f"≥ {ASKED_FIELDS_S:g}",
+            f"{1 / per_field:.2f}",
+            1 / per_field >= ASKED_FIELDS_S,
+        ),
+        row(f"fields {size} per second, 1 worker", "", f"{1 / alone:.2f}"),
+        row(
+            f"classifier alone, cells per second, {options.workers} threads",
+            f"≥ {ASKED_CELLS_S}",
+            f"{cells_s:.0f}",
+            cells_s >= ASKED_CELLS_S,
+        ),
+        strings_row(parts, size),
+        *(
+            row(f"floor: {name}, {size}, {parts.n_cells / n:.0f} cells", "", milliseconds(times))
+            for name, times in floor.items()
+        ),
+    ]
+
+
+def strings_row(parts: Parts, size: str) -> Row:
+    """Compare mask strings of all cells with pycocotools on full-size masks."""
+
+    def by_pycocotools(i: int) -> dict[int, str]:
+        cells, texts = parts.masks[i].cells, {}
+        for cell_id in parts.masks[i].cell_ids.tolist():
+            full = np.asfortranarray(cells == cell_id, np.uint8)
+            counts = coco_mask.encode(full)["counts"]
+            texts[cell_id] = base64.b64encode(zlib.compress(counts, 9)).decode("ascii")
+        return texts
+
+    n = min(6, len(parts.masks))
+    if any(by_pycocotools(i) != encode_cells(parts.masks[i].cells) for i in range(n)):
+        sys.exit("the mask strings are not those of pycocotools")
+    theirs, ours = (best(work, n, 1)[1] for work in (by_pycocotools, parts.mask_strings))
+    return row(
+        f"mask strings of a field {size}, pycocotools on full-size masks over ours, one thread",
+        f"≥ {ASKED_STRINGS}x",
+        f"{theirs / ours:.0f}x ({1000 * theirs:.0f} over {1000 * ours:.1f} ms)",
+        theirs / ours >= ASKED_STRINGS,
+    )
+
+
+def small_fields(options: argparse.Namespace) -> list[Row]:
+    """Ask whether the time per field grows with their number."""
+    drawn = draw(options.work / "drawn512", options.small_drawn, 512, 701_000)
+    few, many = options.small_fields
+    start = 10
+    first = slope(drawn, (start, few), options.workers, options)[0]
+    all_of_them = slope(drawn, (start, many), options.workers, options)[0]
+    ratio = all_of_them / first
+    return [
+        row(
+            f"time per field 512², {many} fields over {few}, start-up apart",
+            f"≤ {ASKED_SMALL}",
+            f"{ratio:.3f} ({1000 * all_of_them:.0f} over {1000 * first:.0f} ms)",
+            ratio <= ASKED_SMALL,
+        )
+    ]
+
+
+def row(what: str, asked: str, measured: str, met: bool | None = None) -> Row:  # noqa: FBT001
+    return {"what": what, "asked": asked, "measured": measured, "met": met}
+
+
+def milliseconds(times: Times) -> str:
+    return f"{1000 * times[0]:.1f} ms wall, {1000 * times[1]:.1f} ms of processor"
+
+
+if __name__ == "__main__":
+    main()

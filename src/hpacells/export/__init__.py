@@ -1,0 +1,1 @@
+"""Run folder to the files of other tools, and corrections back."""
