@@ -73,3 +73,14 @@ def test_tolerance_drops_points():
 def test_svg_path_rounds_to_a_tenth():
     ring = np.array([[0.04, 1.0], [10.0, 1.26], [3.0, 7.0]])
     assert svg_path(Outline(1, (ring,), (0.0, 0.0))) == "M0 1 10 1.3 3 7Z"
+
+
+def test_a_name_lies_inside_a_cell_too_thin_for_the_target_s_pixels():
+    cells = np.zeros((40, 50), np.int32)
+    cells[5, 3:40] = 1  # one pixel of the target is eight of the mask
+    cells[11:33, 9:30] = 2
+    thin, wide = trace_outlines(cells, scale=(0.125, 0.125))
+    for outline in (thin, wide):
+        x, y = outline.anchor
+        assert cells[int(y / 0.125), int(x / 0.125)] == outline.cell_id
+    assert wide.anchor == pytest.approx((2.44, 2.75), abs=1.0)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import find_objects
+
+from hpacells.core.id_statistics import boxes_of_ids
+from hpacells.core.mask_parts import find_runs
 
 __all__ = ["Outline", "svg_path", "trace_outlines"]
 
@@ -64,14 +66,16 @@ def trace_outlines(
     ids = np.ascontiguousarray(cells, np.int32)
     reach = round(inset_px / max(scale))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    for cell_id, box in enumerate(find_objects(ids), start=1):
-        if box is not None:
-            inside = np.pad((ids[box] == cell_id).astype(np.uint8), 1)
-            origin = (box[1].start - 1, box[0].start - 1)
-            inner = np.asarray(cv2.erode(inside, kernel), np.uint8)
-            drawn = inner if inner.any() else inside
-            rings = tuple(_trace_rings(drawn, origin, scale, tolerance_px))
-            yield Outline(cell_id, rings, _find_anchor(inside, origin, scale))
+    runs = find_runs(ids)
+    found = np.unique(runs.ids)
+    boxes = boxes_of_ids(runs, int(found.max(initial=0)) + 1)
+    for cell_id, (r0, c0, r1, c1) in zip(found.tolist(), boxes[found].tolist(), strict=True):
+        inside = np.pad((ids[r0:r1, c0:c1] == cell_id).astype(np.uint8), 1)
+        origin = (c0 - 1, r0 - 1)
+        inner = np.asarray(cv2.erode(inside, kernel), np.uint8)
+        drawn = inner if inner.any() else inside
+        rings = tuple(_trace_rings(drawn, origin, scale, tolerance_px))
+        yield Outline(cell_id, rings, _find_anchor(inside, origin, scale))
 
 
 def _trace_rings(
@@ -99,12 +103,13 @@ def _square_around(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _find_anchor(
     inside: npt.NDArray[np.uint8], origin: tuple[int, int], scale: tuple[float, float]
 ) -> tuple[float, float]:
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    return (
-        float((column + origin[0] + 0.5) * scale[0]),
-        float((row + origin[1] + 0.5) * scale[1]),
-    )
+    step = max(1, int(1 / max(scale)))  # a pixel of the target is near enough
+    coarse = np.pad(inside[::step, ::step], ((0, 1), (0, 1)))  # the last row may be a cell's
+    depth = cv2.distanceTransform(coarse, cv2.DIST_L2, 3)
+    row, column = (int(i) * step for i in np.unravel_index(int(depth.argmax()), depth.shape))
+    if not depth.any():  # too thin for that
+        row, column = np.argwhere(inside)[0].tolist()
+    return (column + origin[0] + 0.5) * scale[0], (row + origin[1] + 0.5) * scale[1]
 
 
 def svg_path(outline: Outline) -> str:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from hpacells import __version__
 from hpacells.core.palette import STYLES
 from hpacells.core.storage import atomic_path
+from hpacells.predict.plan import count_cores
 from hpacells.report.config import ReportSettings
 from hpacells.report.marks import rank_locations
 from hpacells.report.origin import flatten_provenance, read_provenance
@@ -59,14 +60,15 @@ def write_report(
     settings = settings or ReportSettings()
     overview = read_overview(run_folder, settings)
     origin = dict(read_provenance(run_folder) if provenance is None else provenance)
-    origin.pop("plan", None)  # how the work was divided changes no result, so not the page either
+    # how the work was divided changes no result, so not the page either
+    workers = min(dict(origin.pop("plan", None) or {}).get("workers", 1), count_cores())
     environment = _make_environment()
     chunks: Iterator[str] = environment.get_template("page.html.jinja").generate(
         name=run_folder.resolve().name,
         version=__version__,
         overview=overview,
         settings=settings,
-        sections=iterate_sections(run_folder, overview, settings),
+        sections=iterate_sections(run_folder, overview, settings, workers=workers),
         model=origin.get("model_id"),
         model_description=origin.get("model_description"),
         origin=flatten_provenance(origin) if origin else [],

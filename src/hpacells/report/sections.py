@@ -1,12 +1,16 @@
 """One pictured field as the page shows it: pictures, outlines, rows of cells.
 
-A section is made when the page is written down to it and forgotten after, so one mask and two
-previews are in memory at a time.
+A section is made when the page is written down to it, or shortly before, and forgotten after, so
+few masks and previews are in memory at a time.
 """
 
 import base64
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from PIL import Image, UnidentifiedImageError
 
 from hpacells.core.cell_table import CELL_QUALITY_COLUMNS, PROBABILITY_COLUMNS
 from hpacells.core.errors import InputError
@@ -91,9 +96,9 @@ class FieldSection:
 
 
 def iterate_sections(
-    run_folder: Path, overview: RunOverview, settings: ReportSettings
+    run_folder: Path, overview: RunOverview, settings: ReportSettings, *, workers: int = 1
 ) -> Iterator[FieldSection]:
-    """Make the sections of the pictured fields one after the other, by fov_id.
+    """Make the sections of the pictured fields, by fov_id, ``workers`` of them at the same time.
 
     Raises
     ------
@@ -102,13 +107,18 @@ def iterate_sections(
     """
     groups = iterate_cells(run_folder)
     group = next(groups, None)
-    for index, row in enumerate(overview.pictured):
-        while group is not None and group[0] < row.fov_id:
-            group = next(groups, None)
-        cells = group[1] if group is not None and group[0] == row.fov_id else EMPTY_CELLS
-        yield _make_section(
-            run_folder, row, cells, index=index, overview=overview, settings=settings
-        )
+    make = partial(_make_section, run_folder, overview=overview, settings=settings)
+    ahead: deque[Future[FieldSection]] = deque()
+    with ThreadPoolExecutor(workers, "section") as pool:
+        for index, row in enumerate(overview.pictured):
+            while group is not None and group[0] < row.fov_id:
+                group = next(groups, None)
+            cells = group[1] if group is not None and group[0] == row.fov_id else EMPTY_CELLS
+            ahead.append(pool.submit(make, row, cells, index=index))
+            if len(ahead) > workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _make_section(
@@ -237,12 +247,17 @@ def read_preview(path: Path, max_bytes: int) -> tuple[str, tuple[int, int] | Non
     if not path.is_file():
         return "", None
     content = path.read_bytes()
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
+    try:
+        with Image.open(BytesIO(content)) as picture:  # reads no more than the header
+            width, height = picture.size
+    except UnidentifiedImageError:
         return "", None
-    for quality in _JPEG_QUALITIES:
-        if len(content) <= max_bytes:
-            break
-        content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-    height, width = pixels.shape[:2]
+    if len(content) > max_bytes:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            return "", None
+        for quality in _JPEG_QUALITIES:
+            content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+            if len(content) <= max_bytes:
+                break
     return base64.b64encode(content).decode("ascii"), (height, width)
