@@ -3,7 +3,7 @@
 Each ``bench/<name>.py`` writes ``bench/results/<name>.json``: a list of rows with ``what``,
 ``asked``, ``measured``, and ``met`` (true, false or null where nothing was asked).
 ``transfer`` trains a network, which takes hours the first time. Those in ``LONG`` train several to
-dozens: they run only when they are named, and their kept results stay. Name benchmarks to run
+dozens, or use what these made: they run only when they are named, and their kept results stay. Name benchmarks to run
 only those: ``python bench/run_all.py metric_speed memory``.
 """
 
@@ -25,7 +25,7 @@ NOT_BENCHES = {
     "weak_data",
     "weak_runs",
 }
-LONG = {"left_out_lines", "networks", "weak_labels"}
+LONG = {"int8_classifier", "left_out_lines", "networks", "weak_labels"}
 
 
 def main() -> int:
