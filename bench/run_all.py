@@ -3,8 +3,8 @@
 Each ``bench/<name>.py`` writes ``bench/results/<name>.json``: a list of rows with ``what``,
 ``asked``, ``measured``, and ``met`` (true, false or null where nothing was asked).
 ``transfer`` trains a network, which takes hours the first time. Those in ``LONG`` train several to
-dozens, or use what these made: they run only when they are named, and their kept results stay. Name benchmarks to run
-only those: ``python bench/run_all.py metric_speed memory``.
+dozens, or use what these made: they run only when they are named, and their kept results stay. Name
+benchmarks to run only those: ``python bench/run_all.py metric_speed memory``.
 """
 
 import json
