@@ -26,8 +26,8 @@ def main() -> None:
     """Simulate, delete the truth, train, install."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "shipped")
-    parser.add_argument("--fields", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1000, help="below 900,000")
+    parser.add_argument("--fields", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=4000, help="below 900,000")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--control", action="store_true", help="shuffled labels, not installed")
@@ -37,7 +37,8 @@ def main() -> None:
     if not _is_simulated(data, fields=options.fields, seed=options.seed):
         _hpacells(
             "simulate", data, "--fields", options.fields, "--seed", options.seed,
-            "--size", 768, "--pixel-size-um", 0.16, "--workers", options.workers,
+            "--size", 768, "--pixel-size-um", 0.16, "--samples", "single",
+            "--workers", options.workers,
         )  # fmt: skip
     for name in ("truth", "truth.csv"):
         path = data / name

@@ -173,7 +173,7 @@ def _detect(content: bytes) -> ImageFormat | None:
     return None
 
 
-def unzip(content: bytes, path: Path, *, max_bytes: int = _MAX_UNZIPPED_BYTES) -> bytes:
+def unzip(content: bytes, path: Path) -> bytes:
     """Unzip a gzipped file's bytes.
 
     Raises
@@ -183,11 +183,11 @@ def unzip(content: bytes, path: Path, *, max_bytes: int = _MAX_UNZIPPED_BYTES) -
     """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            plain = file.read(max_bytes + 1)
+            plain = file.read(_MAX_UNZIPPED_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ImageError(f"{path}: damaged or truncated gzip ({error}). Copy it anew.") from error
-    if len(plain) > max_bytes:
-        raise ImageError(f"{path}: unzips to more than {max_bytes / 1e9:g} GB.")
+    if len(plain) > _MAX_UNZIPPED_BYTES:
+        raise ImageError(f"{path}: unzips to more than {_MAX_UNZIPPED_BYTES / 1e9:.0f} GB.")
     return plain
 
 
