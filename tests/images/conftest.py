@@ -1,6 +1,7 @@
 """Small non-square fields written to disk, for the tests of reading."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import tifffile
 
 from hpacells.core.channels import CHANNELS
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))  # the atlas's stand-in lies there
 
 HEIGHT, WIDTH = 24, 40
 

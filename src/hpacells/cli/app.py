@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "demo": "Simulate a few fields and run on them with the shipped models.",
     "run": "Images to run folder: every cell, where its protein sits.",
     "simulate": "Make fields whose cells and locations are known.",
+    "download": "The public atlas's fields of some genes, with their labels.",
     "segment": "Images to masks and a cells table.",
     "crop": "Images and masks to a crop store.",
     "train": "Learn a model from fields and their image labels.",

@@ -173,7 +173,7 @@ def _detect(content: bytes) -> ImageFormat | None:
     return None
 
 
-def unzip(content: bytes, path: Path) -> bytes:
+def unzip(content: bytes, path: Path, *, max_bytes: int | None = None) -> bytes:
     """Unzip a gzipped file's bytes.
 
     Raises
@@ -181,13 +181,14 @@ def unzip(content: bytes, path: Path) -> bytes:
     ImageError
         Damaged, truncated, or larger than any field.
     """
+    limit = _MAX_UNZIPPED_BYTES if max_bytes is None else max_bytes
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            plain = file.read(_MAX_UNZIPPED_BYTES + 1)
+            plain = file.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ImageError(f"{path}: damaged or truncated gzip ({error}). Copy it anew.") from error
-    if len(plain) > _MAX_UNZIPPED_BYTES:
-        raise ImageError(f"{path}: unzips to more than {_MAX_UNZIPPED_BYTES / 1e9:.0f} GB.")
+    if len(plain) > limit:
+        raise ImageError(f"{path}: unzips to more than {limit / 1e9:g} GB.")
     return plain
 
 
