@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 NOT_BENCHES = {
     "run_all",
+    "atlas_server",
     "brute_force",
     "cell_features",
     "cell_samples",
@@ -25,7 +26,7 @@ NOT_BENCHES = {
     "weak_data",
     "weak_runs",
 }
-LONG = {"int8_classifier", "left_out_lines", "networks", "weak_labels"}
+LONG = {"corrections", "int8_classifier", "left_out_lines", "networks", "variation", "weak_labels"}
 
 
 def main() -> int:

@@ -37,9 +37,14 @@ class _Set:
     seed: int
     fields: int
     presence: float = 1.0
+    samples: str = "single"
 
 
-SETS = {"train": _Set(1000, 2000), "halved": _Set(2000, 1500, 0.5), "test": _Set(870_000, 320)}
+SETS = {
+    "train": _Set(4000, 3000),
+    "halved": _Set(2000, 1500, 0.5),
+    "test": _Set(870_000, 320, samples="atlas"),
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def cells_of(name: str, work: Path, *, workers: int = 2) -> BenchCells:
     if not (crops / STORE_FILE).is_file():
         _hpacells(
             "simulate", dataset, "--fields", wanted.fields, "--seed", wanted.seed, "--size", 768,
-            "--pixel-size-um", 0.16, "--presence", wanted.presence, "--workers", workers,
+            "--pixel-size-um", 0.16, "--presence", wanted.presence, "--samples", wanted.samples,
+            "--workers", workers,
         )  # fmt: skip
         _hpacells("segment", dataset, masks, "--workers", workers)
         _hpacells(
@@ -97,8 +103,8 @@ def _truth(
 
 
 def first_fields(cells: BenchCells, n: int) -> BenchCells:
-    """Keep the first ``n`` fields (samples stay together but for the last)."""
-    return keep_fields(cells, np.arange(n))
+    """Keep the first ``n`` fields, or all; a field without a cell has been left out before."""
+    return keep_fields(cells, np.arange(min(n, cells.data.n_fields)))
 
 
 def keep_fields(cells: BenchCells, fields: npt.NDArray[np.int64]) -> BenchCells:

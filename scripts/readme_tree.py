@@ -15,7 +15,7 @@ INDENT = "    "
 START, END = "<!-- tree -->\n```\n", "```\n<!-- /tree -->"
 FLOW = (
     "core", "images", "runtime", "simulate", "segment", "crops", "model", "evaluate",
-    "variation", "train", "predict", "report", "export", "cli",
+    "variation", "train", "predict", "report", "export", "review", "notebook", "cli",
 )  # fmt: skip
 
 

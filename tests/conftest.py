@@ -1,14 +1,17 @@
-"""What tests of several stages need: a tiny model folder, and fields as image files."""
+"""What tests of several stages need: a tiny model folder, fields as image files, a browser."""
 
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from onnx import TensorProto, helper, numpy_helper
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from hpacells.core.channels import CHANNELS
 from hpacells.core.locations import N_LOCATIONS
@@ -204,3 +207,66 @@ def write_quadruplet() -> Callable[..., None]:
             cv2.imwrite(str(folder / f"{fov_id}_{channel.value}.png"), plane)
 
     return write
+
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, driven by Playwright; without one the test is skipped."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens an address in a window of its own; what the console calls an error fails the test.
+
+    Keywords are those of Playwright's ``Browser.new_context``.
+    """
+    errors: list[str] = []
+    contexts = []
+
+    def open_address(address: str, *, width: int = 1280, height: int = 900, **options) -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield open_address
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def find_faults() -> Callable[[Page], list[str]]:
+    """Lists the serious faults of accessibility that axe finds in a page."""
+
+    def find(page: Page) -> list[str]:
+        found = Axe().run(page).response["violations"]
+        return [
+            f"{fault['id']}: {node['html'][:200]}"
+            for fault in found
+            if fault["impact"] in ("serious", "critical")
+            for node in fault["nodes"][:3]
+        ]
+
+    return find

@@ -44,6 +44,18 @@ def test_the_same_again_leaves_the_file_alone(tmp_path):
     assert (tmp_path / CORRECTIONS_FILE).stat().st_mtime_ns == before
 
 
+def test_a_source_that_says_everything_anew_takes_back_what_it_leaves_out(tmp_path):
+    imported = replace(FIRST, fov_id="a", source="y.csv")
+    later = replace(FIRST, cell_id=9, source="y.csv", when=FIRST.when + timedelta(days=1))
+    add_corrections(tmp_path, [FIRST, imported, later])
+    anew = [replace(FIRST, cell_id=3), replace(FIRST, cell_id=9, locations=(1,))]
+    assert add_corrections(tmp_path, anew, instead_of="x.csv") == 2  # cell 2 went, cell 3 came
+    assert read_corrections(tmp_path) == [imported, anew[0], later]
+    assert add_corrections(tmp_path, anew, instead_of="x.csv") == 0
+    assert add_corrections(tmp_path, [], instead_of="x.csv") == 1
+    assert read_corrections(tmp_path) == [imported, later]
+
+
 def test_no_corrections_are_an_empty_list(tmp_path):
     assert read_corrections(tmp_path) == []
     assert add_corrections(tmp_path, []) == 0

@@ -5,7 +5,7 @@ from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.errors import ConfigError
 from hpacells.core.fov import FieldOfView
 from hpacells.images.discover import discover_fields
-from hpacells.images.preview import composite_rgb, grey_preview
+from hpacells.images.preview import composite_rgb, grey_preview, stain_strip
 from hpacells.images.read import read_field
 
 
@@ -40,6 +40,16 @@ def test_pictures_are_shrunk_by_averaging_and_keep_their_shape():
     assert np.unique(shown[:, :25]).tolist() == [64]  # a quarter lit; picking gives 0 or 255
     assert np.unique(shown[:, 25:]).tolist() == [255]
     assert grey_preview(field(), Channel.ER, max_side=1).shape == (1, 1)
+
+
+def test_a_strip_holds_each_plane_on_its_own_blocks():
+    strip = stain_strip(field(), max_side=50)
+    assert strip.shape == (4 * 24, 50)
+    planes = strip.reshape(4, 24, 50)
+    for channel, plane in zip(CHANNELS, planes, strict=True):
+        assert (plane[:20] == grey_preview(field(), channel, max_side=50)).all()
+        assert (plane[20:] == plane[19]).all()
+    assert stain_strip(field(), max_side=100).shape == (4 * 40, 100)
 
 
 def test_a_stain_is_stretched_by_itself_but_noise_is_not():

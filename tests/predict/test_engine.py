@@ -188,10 +188,9 @@ def test_metadata_and_labels_come_from_the_table(run, tmp_path, images):
 
 def test_previews_are_small_pictures_of_the_field_s_shape(run):
     previews = run().out / "previews"
-    for name, ndim in (("composite/field1.jpg", 3), ("protein/field1.jpg", 2)):
-        picture = cv2.imread(str(previews / name), cv2.IMREAD_UNCHANGED)
-        assert picture.ndim == ndim
-        assert picture.shape[:2] == (210, 130)
+    shapes = (("composite/field1.jpg", (210, 130, 3)), ("stains/field1.jpg", (4 * 216, 130)))
+    for name, shape in shapes:
+        assert cv2.imread(str(previews / name), cv2.IMREAD_UNCHANGED).shape == shape
 
 
 def test_a_field_without_a_cell_is_done_and_empty(run, images):
@@ -521,5 +520,5 @@ def test_the_pictures_of_one_field_are_not_those_of_another(run, images):
         for source, fov_id in (("field0", "a"), ("field1", "a_protein")):
             shutil.copy(images / f"{source}_{colour}.png", images / f"{fov_id}_{colour}.png")
     previews = run().out / "previews"
-    assert cv2.imread(str(previews / "protein" / "a.jpg"), cv2.IMREAD_UNCHANGED).ndim == 2
+    assert cv2.imread(str(previews / "stains" / "a.jpg"), cv2.IMREAD_UNCHANGED).ndim == 2
     assert cv2.imread(str(previews / "composite" / "a_protein.jpg")).shape[:2] == (210, 130)

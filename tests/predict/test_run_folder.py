@@ -25,9 +25,9 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     prepare_run_folder_in(tmp_path, {})
     (tmp_path / "masks" / ".a_cells.77.tmp.png").write_bytes(b"half")
     (tmp_path / "masks" / "a_cells.png").write_bytes(b"whole")
-    (tmp_path / "previews" / "protein" / ".a.77.tmp.jpg").write_bytes(b"half")
+    (tmp_path / "previews" / "stains" / ".a.77.tmp.jpg").write_bytes(b"half")
     prepare_run_folder_in(tmp_path, {})
-    assert not list((tmp_path / "previews" / "protein").iterdir())
+    assert not list((tmp_path / "previews" / "stains").iterdir())
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["a_cells.png"]
 
 

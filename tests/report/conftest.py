@@ -12,23 +12,32 @@ import pytest
 from hpacells.core.cell_table import (
     CELL_QUALITY_COLUMNS,
     CELL_SCHEMA,
+    EMBEDDING_SCHEMA,
     FIELD_SCHEMA,
     IMAGE_COLUMNS,
     PROBABILITY_COLUMNS,
     VARIATION_SCHEMA,
 )
 from hpacells.core.locations import N_LOCATIONS
+from hpacells.variation.associations import ASSOCIATION_SCHEMA, ASSOCIATIONS_FILE
+from hpacells.variation.outliers import OUTLIER_SCHEMA, OUTLIERS_FILE
 
 HOSTILE = "<script>alert('x')<b>&\"quoted\""
 FULL_SHAPE = (120, 200)
-PREVIEW_SHAPE = (60, 100)
+PREVIEW_SHAPE = (120, 200)  # smaller than a preview can be: at its own size
+STRIP_STEP = 120
+
+
+def middle_of(cell_id):
+    """(x, y) of a cell's disc."""
+    return 25 + 50 * ((cell_id - 1) % 4), 30 + 55 * ((cell_id - 1) // 4)
 
 
 def draw_cells(n_cells):
     """(H, W) uint16: n discs in a row, ids 1 … n."""
     cells = np.zeros(FULL_SHAPE, np.uint16)
     for i in range(n_cells):
-        cv2.circle(cells, (25 + 50 * (i % 4), 30 + 55 * (i // 4)), 20, i + 1, -1)
+        cv2.circle(cells, middle_of(i + 1), 20, i + 1, -1)
     return cells
 
 
@@ -40,6 +49,10 @@ def make_cell(fov_id, cell_id, *, status="ok", top=2, score=0.9):
         "cell_id": cell_id,
         "status": status,
         "reason": "more than half outside the frame" if status == "rejected" else None,
+        "r0": middle_of(cell_id)[1] - 20,
+        "c0": middle_of(cell_id)[0] - 20,
+        "r1": middle_of(cell_id)[1] + 21,
+        "c1": middle_of(cell_id)[0] + 21,
         "area_um2": 1000.5,
         "doubt": 1 - score,
         "touches_border": status != "ok",
@@ -77,7 +90,7 @@ def make_variation(fov_id, n_cells, score, level="field"):
 def write_run(folder, fields, cells, variation=None):
     """Write tables with the core schemas, and the masks and previews of fields that have cells."""
     (folder / "masks").mkdir(parents=True, exist_ok=True)
-    for kind in ("composite", "protein"):
+    for kind in ("composite", "stains"):
         (folder / "previews" / kind).mkdir(parents=True, exist_ok=True)
     cells = sorted(cells, key=lambda row: (row["fov_id"], row["cell_id"]))
     fields = sorted(fields, key=lambda row: row["fov_id"])
@@ -92,14 +105,33 @@ def write_run(folder, fields, cells, variation=None):
             _write(folder / "masks" / f"{field['fov_id']}_cells.png", mask)
             rows, columns = np.indices(PREVIEW_SHAPE)
             grey = ((rows * 3 + columns * 2) % 256).astype(np.uint8)
-            rgb = np.stack([grey, grey[::-1], grey[:, ::-1]], axis=-1)
-            _write(folder / "previews" / "composite" / f"{field['fov_id']}.jpg", rgb)
-            _write(folder / "previews" / "protein" / f"{field['fov_id']}.jpg", grey)
+            strip = np.zeros((4, STRIP_STEP, PREVIEW_SHAPE[1]), np.uint8)
+            for plane, drawn in zip(strip, (grey, 255 - grey, grey[::-1], grey // 2), strict=True):
+                plane[: len(drawn)] = drawn
+            for kind, image in (("composite", strip[:3].transpose(1, 2, 0)), ("stains", strip)):
+                flat = image if kind == "composite" else image.reshape(-1, PREVIEW_SHAPE[1])
+                _write(folder / "previews" / kind / f"{field['fov_id']}.jpg", flat)
+    keys = [{"fov_id": row["fov_id"], "cell_id": row["cell_id"]} for row in cells]
+    rows = [key | {"embedding": [i % 3, i % 5, 1, i]} for i, key in enumerate(keys)]
+    pq.write_table(pa.Table.from_pylist(rows, EMBEDDING_SCHEMA), folder / "embeddings.parquet")
     return folder
 
 
 def _write(path, image):
     path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+
+
+def write_extra_variation(folder):
+    """Two outlier marks on cell 3 of ``plain``, and associations."""
+    outliers = [("plain", 3, "intensity", 1.2, -3.96), ("plain", 3, "spatial", 0.5, 4.2)]
+    rows = [dict(zip(OUTLIER_SCHEMA.names, row, strict=True)) for row in outliers]
+    pq.write_table(pa.Table.from_pylist(rows, OUTLIER_SCHEMA), folder / OUTLIERS_FILE)
+    associations = [
+        ("field", "plain", 6, "intensity", "dna_total", -0.81, 0.002, 0.031),
+        ("gene", "<b>ACTB</b>", 6, "spatial", "nucleus_area_um2", 0.07, 0.4, 0.6),
+    ]
+    rows = [dict(zip(ASSOCIATION_SCHEMA.names, row, strict=True)) for row in associations]
+    pq.write_table(pa.Table.from_pylist(rows, ASSOCIATION_SCHEMA), folder / ASSOCIATIONS_FILE)
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +142,7 @@ def tables():
         make_cell=make_cell,
         make_field=make_field,
         make_variation=make_variation,
+        write_extra_variation=write_extra_variation,
         write_run=write_run,
     )
 

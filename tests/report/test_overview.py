@@ -34,27 +34,43 @@ def many(tmp_path, tables):
 @pytest.mark.parametrize(
     ("limit", "pictured"),
     [
-        (0, []),
         (2, ["f1", "f3"]),  # f4's score stands on one cell only
-        (4, ["f0", "f1", "f2", "f3"]),  # three with scores, then the first of the others
-        (6, ["f0", "f1", "f2", "f3", "f4", "f5"]),
+        (4, ["f1", "f3", "f0", "f2"]),  # three with scores, then the first of the others
+        (6, ["f4", "f1", "f3", "f0", "f2", "f5"]),
     ],
 )
 def test_the_most_variable_fields_are_pictured(many, limit, pictured):
-    overview = read_overview(many, ReportSettings(max_pictured_fields=limit))
-    assert [row.fov_id for row in overview.pictured] == pictured
-    assert len(overview.listed) == 6
+    for per_page, pages in ((limit, 1), (1, limit)):
+        settings = ReportSettings(fields_per_page=per_page, max_pages=pages)
+        overview = read_overview(many, settings)
+        assert [row.fov_id for row in overview.pictured] == pictured
+        listed = [row.fov_id for row in overview.listed]
+        assert listed == ["f4", "f1", "f3", "f0", "f2", "f5"]
+    assert not overview.has_q
+
+
+def test_a_small_q_goes_before_a_high_score(tmp_path, tables):
+    fields = [tables.make_field(f"f{i}", n_ok=9) for i in range(4)]
+    known = {0: (0.9, 0.5), 1: (0.2, 0.01), 2: (0.3, 0.01), 3: (0.95, None)}
+    variation = [
+        tables.make_variation(f"f{i}", 9, score) | {"spatial_q": q}
+        for i, (score, q) in known.items()
+    ]
+    tables.write_run(tmp_path, fields, [], variation)
+    overview = read_overview(tmp_path, ReportSettings())
+    assert [row.fov_id for row in overview.pictured] == ["f2", "f1", "f0", "f3"]
+    assert overview.has_q
 
 
 def test_without_variation_the_first_fields_are_pictured(many):
     (many / "variation.parquet").unlink()
-    overview = read_overview(many, ReportSettings(max_pictured_fields=2))
+    overview = read_overview(many, ReportSettings(fields_per_page=2, max_pages=1))
     assert [row.fov_id for row in overview.pictured] == ["f0", "f1"]
 
 
 def test_lists_are_bounded_but_counts_are_not(many):
-    settings = ReportSettings(max_pictured_fields=1, max_listed_fields=2)
+    settings = ReportSettings(fields_per_page=1, max_pages=1, max_listed_fields=2)
     overview = read_overview(many, settings)
-    assert [row.fov_id for row in overview.listed] == ["f0", "f1"]
+    assert [row.fov_id for row in overview.listed] == ["f1", "f0"]
     assert overview.counts["done"] == 6
     assert set(overview.variation) == {"f0", "f1"}

@@ -12,9 +12,11 @@ from hpacells.core.cell_table import (
 from hpacells.core.errors import InputError
 from hpacells.report.run_tables import (
     count_fields,
+    iterate_associations,
     iterate_cells,
     iterate_fields,
     iterate_variation,
+    read_outliers,
 )
 
 
@@ -89,3 +91,14 @@ def test_variation_is_optional_and_unknown_stays_none(run_folder, tables):
     assert rows["ACTB"].level == "gene"
     (run_folder / "variation.parquet").unlink()
     assert list(iterate_variation(run_folder)) == []
+
+
+def test_outliers_and_associations_are_optional(run_folder, tables):
+    assert read_outliers(run_folder, {"plain"}) == {}
+    assert list(iterate_associations(run_folder)) == []
+    tables.write_extra_variation(run_folder)
+    assert read_outliers(run_folder, {"plain"}) == {
+        ("plain", 3): "intensity (z -4.0), spatial (z 4.2)"
+    }
+    assert read_outliers(run_folder, {"empty"}) == {}
+    assert [row["q"] for row in iterate_associations(run_folder)] == [0.031, 0.6]

@@ -6,11 +6,20 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
+from hpacells.core.errors import ModelError
 from hpacells.model import export
 from hpacells.model.export import build_classifier, export_model, load_classifier
 from hpacells.model.network import NORMALISATION
+from hpacells.model.pretrained import read_weights
 from hpacells.model.timm_parts import create_model
-from hpacells.runtime.model_folder import Architecture, ModelSpec, Training
+from hpacells.runtime.model_folder import (
+    WEIGHTS_FILE,
+    Architecture,
+    ModelSpec,
+    Training,
+    load_model,
+)
+from hpacells.runtime.registry import resolve_model
 from hpacells.train.architecture import architecture_kwargs, build_network, recorded_weights
 from hpacells.train.config import TrainConfig
 
@@ -111,3 +120,36 @@ def test_model_folders_from_before_get_what_they_were_trained_on():
     spec = make_spec(make_config())
     old = spec.model_copy(update={"architecture": Architecture(backbone="test_resnet", kwargs={})})
     assert build_classifier(old).input.words == NORMALISATION
+
+
+def test_a_whole_model_is_gone_on_with(tmp_path):
+    config = make_config()
+    trained = build_network(config)
+    with torch.no_grad():
+        trained.head.weight.add_(1.0)
+    file = tmp_path / "model.safetensors"
+    save_file(trained.state_dict(), file)
+    again = build_network(make_config(weights=file, weights_of="whole"))
+    for name, value in trained.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    with pytest.raises(ModelError, match="another architecture"):
+        build_network(
+            TrainConfig(
+                backbone="test_resnet",
+                crop_px=32,
+                pixel_size_um=0.5,
+                embedding_size=24,
+                weights=file,
+                weights_of="whole",
+            )
+        )
+    with pytest.raises(ValidationError, match="weights_of: 'whole' starts from"):
+        make_config(weights_of="whole")
+
+
+def test_a_shipped_model_is_gone_on_with_by_its_name():
+    spec = load_model(resolve_model("nfnet-sim")).spec
+    recipe = TrainConfig.model_validate(spec.training.config | {"weights": "nfnet-sim"})
+    network = build_network(recipe.model_copy(update={"weights_of": "whole"}))
+    kept = read_weights(resolve_model("nfnet-sim") / WEIGHTS_FILE)
+    assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())

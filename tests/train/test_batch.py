@@ -94,3 +94,13 @@ def test_targets_stay_probabilities(data, batch):
         assert (step.image_targets.sum(1) > 0).all()
         assert step.crops.isfinite().all()
         assert (step.crops.min() >= 0) & (step.crops.max() <= 255)
+
+
+def test_bags_that_were_made_are_named_unless_they_may_be_mixed(data, batch):
+    shares = {"negative": 0.0, "microtubules": 0.5, "endoplasmic_reticulum": 0.0}
+    step = prepare(data, batch, augment=STILL, synthesis=shares)
+    assert 0 < step.made.sum() < len(step.made)
+    changed = (step.image_targets != torch.from_numpy(data.targets[batch.fields])).any(dim=1)
+    torch.testing.assert_close(step.made, changed)
+    mixed = prepare(data, batch, augment=STILL, synthesis=shares, mix={"mixup": 0.1})
+    assert not mixed.made.any()

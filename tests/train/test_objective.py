@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,18 @@ def test_drawn_losses_and_weights():
     assert float(softer.cell) == pytest.approx(LOG2 * (N_LOCATIONS - 1) / N_LOCATIONS)
     assert float(softer.image) == pytest.approx(LOG2)
     assert float(softer.total.detach()) == pytest.approx(0.5 * LOG2 + float(softer.cell))
+
+
+def test_a_location_counts_less_the_more_stand_with_it():
+    step = make_step([[2], [0, 3, 5], [NEGATIVE]], [1, 1, 1])
+    logits = torch.zeros((3, N_LOCATIONS))
+    loss = judge(logits, step, image_loss_weight=0.0, label_count_power=2, cell_positive_weight=0.9)
+    loss.total.backward()
+    pull = -logits.grad * 2 * 3 * N_LOCATIONS  # of a weight of 1 at logit 0: towards 1, 1
+    assert pull[0, 2] == pytest.approx(0.9)
+    assert pull[1, [0, 3, 5]].numpy() == pytest.approx(0.9 / 9)
+    assert pull[2, NEGATIVE] == pytest.approx(0.9)  # Negative alone is a label of one
+    assert pull[1, 1] == pytest.approx(-1)  # absent: unchanged
 
 
 def test_each_cell_has_its_own_image_s_label_and_the_same_weight():
@@ -155,6 +169,21 @@ def test_a_teacher_takes_the_place_of_noisy_positives():
     got = judge(draw_logits(3), step, more=answers, **settings)
     plain = judge(draw_logits(3), step, cell_positive_weight=1.0)
     torch.testing.assert_close(got.cell, plain.cell)
+
+
+def test_a_teacher_does_not_speak_for_bags_that_were_made():
+    step = make_step([[2], [3]], [2, 1])
+    made = replace(step, made=torch.tensor([False, True]))
+    settings = {"image_loss_weight": 0.0, "teacher": {"weight": 1.0}}
+    prior, logits = PresencePrior(), torch.zeros((3, N_LOCATIONS))
+    more = {"teacher": torch.full((3, N_LOCATIONS), -20.0)}  # sure of nothing
+    judge(logits, made, more=more, prior=prior, **settings).total.backward()
+    assert logits.grad[2, 3] < 0  # towards its label
+    assert prior.seen[2] == 1
+    assert prior.seen[3] == 0
+    alone = torch.zeros((3, N_LOCATIONS))
+    judge(alone, step, more=more, **settings).total.backward()
+    assert (alone.grad[2] > 0).all()
 
 
 def test_a_teacher_leaves_the_targets_that_cells_have_of_their_own():

@@ -11,9 +11,9 @@ from hpacells.runtime.model_folder import load_model
 from hpacells.simulate.config import SimulateConfig
 from hpacells.simulate.dataset import write_dataset
 from hpacells.train.config import TrainConfig
-from hpacells.train.data import load_training_data
+from hpacells.train.data import cell_ids, load_training_data
 from hpacells.train.run import train
-from hpacells.train.truth import TruthFiles, cell_ids, find_truth, read_cell_truth
+from hpacells.train.truth import TruthFiles, find_truth, read_cell_truth
 
 
 def boxes(places, shape=(50, 70)):

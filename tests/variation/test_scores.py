@@ -10,13 +10,16 @@ from hpacells.core.cell_table import (
     CELL_QUALITY_COLUMNS,
     CELL_SCHEMA,
     FIELD_SCHEMA,
+    PROBABILITY_COLUMNS,
     VARIATION_SCHEMA,
 )
 from hpacells.core.errors import InputError, TableError
 from hpacells.core.locations import LOCATION_KEYS
-from hpacells.variation import scores
+from hpacells.core.storage import write_json
+from hpacells.runtime.model_folder import NULL_FILE
+from hpacells.variation import run_cells
 from hpacells.variation.config import VariationConfig
-from hpacells.variation.scores import NEGATIVE_ONLY_KEY, score_variation, write_variation
+from hpacells.variation.scores import NOTES_KEY, score_variation, write_variation
 
 
 def cell(fov_id, cell_id, location, protein=10.0, status="ok"):
@@ -78,10 +81,10 @@ def test_a_drawn_run():
     assert mixed["intensity_score"] == pytest.approx(5 / 9)
     assert alike["spatial_score"] == pytest.approx(0)
     assert alike["intensity_score"] == pytest.approx(0)
-    assert mixed["spatial_effect"] == pytest.approx(half / 2)
+    assert mixed["spatial_effect"] is None
     assert mixed["spatial_low"] <= mixed["spatial_score"] <= mixed["spatial_high"]
     assert (mixed["spatial_p"], mixed["intensity_q"]) == (None, None)
-    assert json.loads(table.schema.metadata[NEGATIVE_ONLY_KEY])["negative_only_cells"] == 1
+    assert json.loads(table.schema.metadata[NOTES_KEY])["negative_only_cells"] == 1
 
 
 def test_few_cells_have_a_count_and_no_score():
@@ -134,7 +137,7 @@ def random_run(seed=0, n_fields=12):
 def test_a_field_scores_the_same_alone_and_whatever_its_batches(monkeypatch, tmp_path):
     cells, fields = random_run()
     whole = score_variation(cells, fields)
-    monkeypatch.setattr(scores, "_BATCH_ROWS", 7)
+    monkeypatch.setattr(run_cells, "_BATCH_ROWS", 7)
     assert score_variation(cells, fields).equals(whole)
     pq.write_table(cells, tmp_path / "cells.parquet", row_group_size=5)
     pq.write_table(fields, tmp_path / "fields.parquet")
@@ -175,3 +178,72 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
         write_variation(tmp_path)
     with pytest.raises(ValidationError):
         VariationConfig(min_cells=1)
+
+
+def run_of(drawn):
+    """Tables of drawn fields: (fov_id, gene, cells)."""
+    rows = []
+    for fov_id, _, cells in drawn:
+        for i in range(len(cells)):
+            row = cell(fov_id, int(cells.cell_ids[i]), "cytosol", float(cells.protein[i]))
+            row |= dict(zip(PROBABILITY_COLUMNS, map(float, cells.probabilities[i]), strict=True))
+            names = ("area_um2", "nucleus_area_um2", "dna_total", "doubt")
+            rows.append(row | {name: float(getattr(cells, name)[i]) for name in names})
+    fields = [field(fov_id, gene=gene) for fov_id, gene, _ in drawn]
+    return pa.Table.from_pylist(rows, CELL_SCHEMA), pa.Table.from_pylist(fields, FIELD_SCHEMA)
+
+
+def test_with_a_null_there_are_effects_p_and_q_of_each_level(drawn_null, draw_cells):
+    rng = np.random.default_rng(0)
+    drawn = [("a0", "A", draw_cells(rng, 20, switched=0.4))]
+    drawn += [("a1", "A", draw_cells(rng, 20, switched=0.4))]
+    drawn += [(f"b{i}", "B" if i else "C", draw_cells(rng, 20)) for i in range(6)]
+    table = score_variation(*run_of(drawn), null=drawn_null)
+    rows = by_id(table)
+    for level in ("field", "gene"):
+        for kind in ("spatial", "intensity"):
+            of_level = [row for key, row in rows.items() if key[0] == level]
+            p = [row[f"{kind}_p"] for row in of_level]
+            q = [row[f"{kind}_q"] for row in of_level]
+            assert q == pytest.approx(benjamini_hochberg(p))
+    assert rows["field", "a0"]["spatial_q"] < 0.05 < rows["field", "b3"]["spatial_q"]
+    assert rows["gene", "A"]["spatial_q"] < 0.05 < rows["gene", "B"]["spatial_q"]
+    assert rows["gene", "A"]["spatial_effect"] == pytest.approx(
+        np.mean([rows["field", name]["spatial_effect"] for name in ("a0", "a1")])
+    )
+    assert rows["gene", "C"]["spatial_p"] == rows["field", "b0"]["spatial_p"]
+    assert json.loads(table.schema.metadata[NOTES_KEY])["no_p"] == ""
+
+
+def benjamini_hochberg(p):
+    order = np.argsort(p)[::-1]
+    q, least = np.empty(len(p)), 1.0
+    for rank, place in zip(range(len(p), 0, -1), order, strict=True):
+        least = min(least, p[place] * len(p) / rank)
+        q[place] = least
+    return q
+
+
+def test_one_cell_and_no_cell_have_no_p(drawn_null, draw_cells):
+    cells, fields = run_of([("one", "A", draw_cells(np.random.default_rng(1), 1))])
+    for table in (cells, cells.slice(0, 0)):
+        row = score_variation(table, fields, null=drawn_null).to_pylist()[0]
+        assert row["spatial_p"] is row["intensity_q"] is row["spatial_score"] is None
+
+
+def test_without_a_null_the_table_says_why_and_a_run_folder_takes_its_copy(
+    tmp_path, drawn_null, draw_cells
+):
+    cells, fields = run_of([("f", None, draw_cells(np.random.default_rng(2), 20))])
+    pq.write_table(cells, tmp_path / "cells.parquet")
+    pq.write_table(fields, tmp_path / "fields.parquet")
+    why = json.loads(write_variation(tmp_path).schema.metadata[NOTES_KEY])["no_p"]
+    assert "no measurement-error null" in why
+    write_json(tmp_path / NULL_FILE, drawn_null.model_dump(mode="json"))
+    assert write_variation(tmp_path).equals(score_variation(cells, fields, null=drawn_null))
+
+
+def test_a_half_done_run_is_told_to_go_on(tmp_path):
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(InputError, match="not finished: the same 'hpacells run' continues it"):
+        write_variation(tmp_path)

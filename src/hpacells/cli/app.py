@@ -33,6 +33,8 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Score a submission or masks against the truth.",
     "variation": "How the cells of a field differ, from a run folder.",
     "report": "Run folder to one HTML file.",
+    "show": "A field or a cell of a run as a figure for a paper.",
+    "review": "A page where experts judge a run's cells.",
     "export": "Run folder to files for QuPath, napari, scanpy, Kaggle and others.",
     "import": "Cells corrected in other tools, back beside a run.",
     "bundle": "An offline folder for the code competition.",

@@ -20,6 +20,7 @@ from hpacells.predict.engine import run_fields
 from hpacells.predict.plan import count_cores, plan_execution
 from hpacells.predict.ray_cluster import RayCluster, connected_cluster
 from hpacells.predict.shard import Shard
+from hpacells.report.config import ReportSettings
 from hpacells.report.page import REPORT_FILE, write_report
 from hpacells.runtime.registry import DEFAULT_MODEL, resolve_model
 from hpacells.segment.config import BorderPolicy
@@ -151,8 +152,8 @@ def run_and_tell(
 
 
 def finish_with_report(out: Path, provenance: dict[str, Any]) -> None:
-    """Write the report of a run that is about to be complete."""
-    write_report(out, provenance=provenance)
+    """Write the report of a run that is about to be complete: one file, however large the run."""
+    write_report(out, provenance=provenance, settings=ReportSettings(max_pages=1))
 
 
 def tell_run(summary: RunSummary) -> None:

@@ -1,6 +1,7 @@
 """``hpacells train``: fields and their image labels to a model folder."""
 
 import tempfile
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,6 +51,14 @@ def train(
         int | None, typer.Option(help="Threads of torch. Default: one per core.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
+    corrections: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Run folder with corrected cells ('hpacells review', 'hpacells import'); "
+            "repeat it for several.",
+        ),
+    ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Try the plumbing on a few simulated fields.")
     ] = False,
@@ -57,11 +66,14 @@ def train(
     """Learn where proteins sit in single cells from the labels of whole images.
 
     Learns from train.csv only, never from the truth of single cells (a truth/ beside it is used
-    to measure with). Interrupted, the same command continues
-    from the last checkpoint. OUT gets model.json, model.onnx, model.safetensors, metrics.csv and
-    TensorBoard logs.
+    to measure with); and, where given, from the cells that people corrected: --corrections RUN,
+    whose masks must be those of the crops (docs/learning.md). Interrupted, the same command
+    continues from the last checkpoint. OUT gets model.json, model.onnx, model.safetensors,
+    metrics.csv and TensorBoard logs.
 
     Example: hpacells train dataset/ my-model/ --workers 2
+
+    Example: hpacells train crops/ better-model/ --corrections run/
     """
     _check_extra()
     recipe = read_train_config(config, seed=seed)
@@ -71,6 +83,8 @@ def train(
                 f"--smoke: expected no folder, or DATA and OUT, got only {data}. It simulates its "
                 "own fields and never reads DATA; name both to keep the model in OUT."
             )
+        if corrections:
+            raise ConfigError("--smoke: simulates its own cells. Leave out --corrections.")
         _smoke(recipe, out, threads)
         return
     if data is None or out is None:
@@ -86,6 +100,7 @@ def train(
     )
     with show_progress("crop") as progress:
         prepared = do_first(fabric, lambda: prepare(data, out, recipe, progress=progress))
+    prepared = replace(prepared, corrections=tuple(corrections or ()))
     if prepared.rows_without_field and fabric.is_global_zero:
         typer.echo(f"{len(prepared.rows_without_field)} rows of train.csv have no image.")
     with show_progress("train", "steps") as progress:
@@ -155,6 +170,12 @@ def _tell(summary: "TrainSummary", out: Path) -> None:
         )
     for warning in summary.warnings:
         typer.echo(warning)
+    if "cells_corrected" in counts:
+        typer.echo(
+            f"Of people's words: {counts['cells_corrected']} cells have locations of their own, "
+            f"{counts['cells_left_out']} are left out, {counts['corrections_of_outlines']} keep "
+            f"their image's label, {counts['corrections_elsewhere']} are not in the data."
+        )
     judged = "nothing held out"
     if (ap := summary.validation_mean_ap) is not None:
         judged = f"image-level mean AP {ap:.3f} on held-out ones"

@@ -119,7 +119,9 @@ def read_corrections(run_folder: Path) -> list[Correction]:
     return [_read_row(row, path) for row in table.to_pylist()]
 
 
-def add_corrections(run_folder: Path, new: Iterable[Correction]) -> int:
+def add_corrections(
+    run_folder: Path, new: Iterable[Correction], *, instead_of: str | None = None
+) -> int:
     """Add corrections to a run's, atomically.
 
     Parameters
@@ -128,11 +130,14 @@ def add_corrections(run_folder: Path, new: Iterable[Correction]) -> int:
         The run; to be called under its lock.
     new
         Each replaces what the same person said of the same cell before.
+    instead_of
+        Source whose earlier corrections all go: ``new`` is everything it has to say. What the same
+        person said elsewhere later stays then.
 
     Returns
     -------
     int
-        How many say something new. With 0 the file stays as it was.
+        How many came, changed or went. With 0 the file stays as it was.
 
     Raises
     ------
@@ -140,13 +145,18 @@ def add_corrections(run_folder: Path, new: Iterable[Correction]) -> int:
         As ``read_corrections``.
     """
     known = {correction.key: correction for correction in read_corrections(run_folder)}
-    changed = {c.key: c for c in new if known.get(c.key) != c}
-    if changed:
-        merged = sorted((known | changed).values(), key=lambda correction: correction.key)
-        table = pa.Table.from_pylist([_row(c) for c in merged], schema=CORRECTION_SCHEMA)
+    merged = {key: c for key, c in known.items() if instead_of is None or c.source != instead_of}
+    for correction in new:
+        other = merged.get(correction.key)
+        if instead_of is None or other is None or other.when <= correction.when:
+            merged[correction.key] = correction
+    n_changed = sum(known.get(key) != merged.get(key) for key in known.keys() | merged.keys())
+    if n_changed:
+        ordered = sorted(merged.values(), key=lambda correction: correction.key)
+        table = pa.Table.from_pylist([_row(c) for c in ordered], schema=CORRECTION_SCHEMA)
         with atomic_path(run_folder / CORRECTIONS_FILE) as temporary:
             pq.write_table(table, temporary)
-    return len(changed)
+    return n_changed
 
 
 def _row(correction: Correction) -> dict[str, Any]:

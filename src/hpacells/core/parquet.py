@@ -36,5 +36,8 @@ def naming_damage(path: Path, advice: str) -> Iterator[None]:
     """
     try:
         yield
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
+        # a damaged page is a plain OSError of Arrow's; the disk's have a number or their own class
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise
         raise TableError(f"{path}: expected a table, it is damaged ({error}). {advice}") from error

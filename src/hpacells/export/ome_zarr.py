@@ -15,7 +15,7 @@ The metadata is a few small dictionaries, written here; ome-zarr's own writer wo
 along and takes longer. Its reader and the published schemas check them in the tests.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,15 +24,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hpacells.core.channels import CHANNELS, Channel
-from hpacells.core.errors import InputError, MissingExtraError
-from hpacells.core.fov import FieldOfView, FovRecord
+from hpacells.core.errors import MissingExtraError
+from hpacells.core.fov import FieldOfView
 from hpacells.core.palette import REJECTED_COLOR, STYLES, hex_to_rgb
 from hpacells.core.storage import atomic_folder
 from hpacells.export.config import ExportSettings
 from hpacells.export.geojson import MEASUREMENTS
+from hpacells.export.run_images import find_run_images, read_run_image
 from hpacells.export.run_reader import FinishedRun, RunField
-from hpacells.images.discover import discover_fields
-from hpacells.predict.field import read_input
 
 __all__ = ["open_zarr_writer"]
 
@@ -78,42 +77,14 @@ def open_zarr_writer(
             "OME-Zarr is written by zarr, which is not installed. "
             "Install it with: pip install 'hpacells[export]'"
         ) from error
-    records = {} if settings.labels_only else _find_images(run, settings)
+    records = {} if settings.labels_only else find_run_images(run, settings.images)
 
     def write(field: RunField, path: Path) -> None:
-        fov = None if settings.labels_only else _read_image(run, records, field)
+        fov = None if settings.labels_only else read_run_image(run, records, field.fov_id)
         with atomic_folder(path) as temporary:
             _ZarrField(zarr, settings.ngff, temporary).write(field, fov)
 
     return write
-
-
-def _find_images(run: FinishedRun, settings: ExportSettings) -> dict[str, FovRecord]:
-    images = settings.images or Path(str(run.provenance["images"]))
-    try:
-        size = run.provenance.get("pixel_size_um")
-        return {r.fov_id: r for r in discover_fields(images, pixel_size_um=size)}
-    except InputError as error:
-        raise InputError(
-            f"the run's images: {error} Say where they are with --images, or export the masks "
-            "alone with --labels-only."
-        ) from error
-
-
-def _read_image(run: FinishedRun, records: Mapping[str, FovRecord], field: RunField) -> FieldOfView:
-    record = records.get(field.fov_id)
-    if record is None:
-        raise InputError(
-            f"field {field.fov_id}: expected its image where the run found it, there is none. Say "
-            "where it is with --images, or use --labels-only."
-        )
-    fov, digest = read_input(record)
-    if digest != run.provenance["inputs_sha256"].get(field.fov_id):
-        raise InputError(
-            f"field {field.fov_id}: its image has changed since the run, the masks may not fit. "
-            "Run again, or use --labels-only."
-        )
-    return fov
 
 
 class _ZarrField:

@@ -6,6 +6,7 @@ What is in memory is one field's. Fields come in the order of ``fields.parquet``
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -163,6 +164,30 @@ class FinishedRun:
                             embedding = self._stack_embedding(rows, next(embeddings, None))
                     yield RunField(self.folder, row, rows, embedding)
             self._check_named(waiting)
+
+    def field(self, fov_id: str) -> RunField:
+        """Read one field, without the others and without embeddings.
+
+        Raises
+        ------
+        InputError
+            When the run has no such field.
+        """
+        tables = []
+        for name, schema in ((FIELDS_FILE, FIELD_SCHEMA), (CELLS_FILE, CELL_SCHEMA)):
+            path, wanted = self.folder / name, [("fov_id", "==", fov_id)]
+            tables.append(
+                pq.read_table(path, columns=schema.names, filters=wanted, partitioning=None)
+            )
+        fields, cells = tables
+        if not fields.num_rows:
+            names = pq.read_table(self.folder / FIELDS_FILE, columns=["fov_id"], partitioning=None)
+            near = get_close_matches(fov_id, names["fov_id"].to_pylist(), cutoff=0.3)
+            raise InputError(
+                f"{self.folder}: expected a field of the run, got {fov_id!r}. "
+                f"There {'is' if len(near) == 1 else 'are'} {', '.join(near) or 'none like it'}."
+            )
+        return RunField(self.folder, fields.to_pylist()[0], cells)
 
     def _check_named(
         self, waiting: tuple[str, pa.Table] | None, *, upto: str | None = None

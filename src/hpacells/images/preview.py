@@ -14,7 +14,20 @@ from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.errors import ConfigError
 from hpacells.core.fov import FieldOfView, once_per_field
 
-__all__ = ["composite_rgb", "grey_preview"]
+__all__ = [
+    "PREVIEW_SIDE_PX",
+    "STRIP_ROW_STEP",
+    "composite_rgb",
+    "grey_preview",
+    "preview_shape",
+    "stain_strip",
+]
+
+PREVIEW_SIDE_PX = 768
+"""Longest side of the previews that a run keeps."""
+
+STRIP_ROW_STEP = 8
+"""Each plane of a strip begins at a multiple of this, a JPEG's block: none bleeds into the next."""
 
 _WHITE_SHARE = 0.998
 _LEAST_WHITE = 16 / 255  # of full scale
@@ -26,8 +39,10 @@ _COLOURS = {
 }
 
 
-def composite_rgb(fov: FieldOfView, *, max_side: int) -> npt.NDArray[np.uint8]:
-    """Lay the four stains over each other.
+def composite_rgb(
+    fov: FieldOfView, *, max_side: int, channels: tuple[Channel, ...] = CHANNELS
+) -> npt.NDArray[np.uint8]:
+    """Lay the stains over each other.
 
     Parameters
     ----------
@@ -35,15 +50,17 @@ def composite_rgb(fov: FieldOfView, *, max_side: int) -> npt.NDArray[np.uint8]:
         The field.
     max_side
         Longest side of the picture in pixels; a smaller field keeps its size.
+    channels
+        Those to show, at least one.
 
     Returns
     -------
     ndarray
         ``(h, w, 3)`` uint8 RGB: microtubules red, protein green, nucleus blue, ER faint yellow.
     """
-    planes = [_stretched(fov, channel, max_side) for channel in CHANNELS]
+    planes = [_stretched(fov, channel, max_side) for channel in channels]
     picture = np.zeros((3, *planes[0].shape), np.uint8)
-    for plane, channel in zip(planes, CHANNELS, strict=True):
+    for plane, channel in zip(planes, channels, strict=True):
         for colour, share in zip(picture, _COLOURS[channel], strict=True):
             if share:
                 cv2.addWeighted(colour, 1.0, plane, share, 0.0, dst=colour)  # 255 at most
@@ -70,6 +87,39 @@ def grey_preview(fov: FieldOfView, channel: Channel, *, max_side: int) -> npt.ND
     return _stretched(fov, channel, max_side)
 
 
+def stain_strip(fov: FieldOfView, *, max_side: int) -> npt.NDArray[np.uint8]:
+    """Lay the four stains below each other in one grey picture, for viewers that tint them.
+
+    Parameters
+    ----------
+    fov
+        The field.
+    max_side
+        Longest side of one plane in pixels; a smaller field keeps its size.
+
+    Returns
+    -------
+    ndarray
+        ``(4 * step, w)`` uint8: the planes in the order of ``CHANNELS``, each ``(h, w)`` and
+        continued with its last row to ``step``, the next multiple of ``STRIP_ROW_STEP``.
+    """
+    planes = [_stretched(fov, channel, max_side) for channel in CHANNELS]
+    missing = -len(planes[0]) % STRIP_ROW_STEP
+    return np.concatenate([np.pad(plane, ((0, missing), (0, 0)), "edge") for plane in planes])
+
+
+def preview_shape(height: int, width: int, *, max_side: int) -> tuple[int, int]:
+    """Give (height, width) in pixels of the preview of a field of that size.
+
+    Examples
+    --------
+    >>> preview_shape(1000, 3000, max_side=768)
+    (256, 768)
+    """
+    scale = min(1.0, max_side / max(height, width, 1))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 @once_per_field
 def _stretched(fov: FieldOfView, channel: Channel, max_side: int) -> npt.NDArray[np.uint8]:
     """Shrink and stretch to 0 … 255 ``(h, w)`` uint8; what is brighter than white is white."""
@@ -78,7 +128,7 @@ def _stretched(fov: FieldOfView, channel: Channel, max_side: int) -> npt.NDArray
     plane: cv2.typing.MatLike = fov.channel(channel)
     scale = max_side / max(plane.shape)
     if scale < 1:
-        size = (max(1, round(fov.width * scale)), max(1, round(fov.height * scale)))
+        size = preview_shape(fov.height, fov.width, max_side=max_side)[::-1]
         if not (fov.width % 2 or fov.height % 2) and scale <= 0.5:  # halving takes next to no time
             half = (fov.width // 2, fov.height // 2)
             plane = cv2.resize(plane, half, interpolation=cv2.INTER_AREA)

@@ -41,6 +41,7 @@ from hpacells.predict.run_folder import SETTINGS_FILE, check_owner, prepare_run_
 from hpacells.predict.tables import FailedField
 from hpacells.runtime.model_folder import ModelFolder, load_model
 from hpacells.runtime.session import open_session
+from hpacells.runtime.variation_null import copy_null
 from hpacells.segment.registry import Segmenter, get_segmenter
 
 __all__ = ["open_remote_work", "run_fields"]
@@ -111,6 +112,7 @@ def run_fields(
     check_owner(out, described)
     with output_lock(out), _opencv_threads(plan.threads):
         prepare_run_folder(out, described)
+        copy_null(model.path, out)
         finished = set(finished_fields(out))
         _check_inputs(records, finished, out, workers=plan.workers)
         pending = [record for record in records if record.fov_id not in finished]

@@ -31,10 +31,10 @@ from hpacells.core.storage import atomic_path
 from hpacells.core.submission import encode_cells, format_predictions
 from hpacells.crops.extract import extract_crops
 from hpacells.images.mask_files import write_masks
-from hpacells.images.preview import composite_rgb, grey_preview
+from hpacells.images.preview import PREVIEW_SIDE_PX, composite_rgb, stain_strip
 from hpacells.images.read import digest_field, read_field_with_digest
 from hpacells.predict.parts import FieldPart, write_part
-from hpacells.predict.run_folder import COMPOSITE, MASKS, PREVIEWS, PROTEIN
+from hpacells.predict.run_folder import COMPOSITE, MASKS, PREVIEWS, STAINS
 from hpacells.runtime.doubt import score_doubt
 from hpacells.runtime.postprocess import score_field
 from hpacells.runtime.session import Session
@@ -54,8 +54,8 @@ __all__ = [
     "score_cells",
 ]
 
-PREVIEW_SIDE_PX = 768
-_JPEG_QUALITY = 85
+_COMPOSITE_QUALITY = 85
+_STRIP_QUALITY = 75
 
 
 @dataclass(frozen=True)
@@ -216,12 +216,12 @@ def _format_cells(masks: CellMasks, cells: CellTable, scores: PredictionTable) -
 
 def _draw_previews(fov: FieldOfView) -> dict[str, bytes]:
     composite = cv2.cvtColor(composite_rgb(fov, max_side=PREVIEW_SIDE_PX), cv2.COLOR_RGB2BGR)
-    protein = grey_preview(fov, Channel.PROTEIN, max_side=PREVIEW_SIDE_PX)
+    strip = stain_strip(fov, max_side=PREVIEW_SIDE_PX)
     return {
-        f"{COMPOSITE}/{fov.fov_id}.jpg": _encode_jpeg(composite),
-        f"{PROTEIN}/{fov.fov_id}.jpg": _encode_jpeg(protein),
+        f"{COMPOSITE}/{fov.fov_id}.jpg": _encode_jpeg(composite, _COMPOSITE_QUALITY),
+        f"{STAINS}/{fov.fov_id}.jpg": _encode_jpeg(strip, _STRIP_QUALITY),
     }
 
 
-def _encode_jpeg(pixels: cv2.typing.MatLike) -> bytes:
-    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+def _encode_jpeg(pixels: cv2.typing.MatLike, quality: int) -> bytes:
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -28,6 +28,7 @@ from hpacells.predict.finished_run import FinishedRun, read_finished_run
 from hpacells.predict.parts import finished_fields, read_digest
 from hpacells.predict.run_folder import check_owner, field_files, prepare_run_folder
 from hpacells.predict.shard import ShardsHeld
+from hpacells.runtime.variation_null import copy_null
 
 __all__ = ["merge_runs"]
 
@@ -82,6 +83,7 @@ def merge_runs(
     digests = {fov_id: d for source in sources for fov_id, d in source.digests.items()}
     with output_lock(out):
         prepare_run_folder(out, settings)
+        copy_null(sources[0].path, out)
         finished = set(finished_fields(out))
         _check_finished(out, finished, digests)
         n_new = len(digests) - len(finished)

@@ -4,7 +4,7 @@
 
     OUT/settings.json            written first: what every later command must agree with
     OUT/masks/                   one pair of files a field
-    OUT/previews/composite/, OUT/previews/protein/    one picture each a field
+    OUT/previews/composite/, OUT/previews/stains/    one picture each a field
     OUT/parts/<fov_id>.*.parquet a finished field (``predict.parts``)
     OUT/*.parquet, submission.csv, report.html    made of the parts
     OUT/run.json                 written last: the folder is complete
@@ -27,9 +27,9 @@ __all__ = [
     "MASKS",
     "PARTS",
     "PREVIEWS",
-    "PROTEIN",
     "RUN_FILE",
     "SETTINGS_FILE",
+    "STAINS",
     "SUBMISSION_FILE",
     "check_owner",
     "field_files",
@@ -46,7 +46,7 @@ SUBMISSION_FILE = "submission.csv"
 MASKS = "masks"
 PREVIEWS = "previews"
 COMPOSITE = "composite"
-PROTEIN = "protein"
+STAINS = "stains"
 PARTS = "parts"
 
 _ADVICE = "Choose another output folder."
@@ -62,7 +62,7 @@ def field_files(fov_id: str) -> list[str]:
     """
     return [
         *[f"{MASKS}/{fov_id}_{part}.png" for part in ("nuclei", "cells")],
-        *[f"{PREVIEWS}/{kind}/{fov_id}.jpg" for kind in (COMPOSITE, PROTEIN)],
+        *[f"{PREVIEWS}/{kind}/{fov_id}.jpg" for kind in (COMPOSITE, STAINS)],
         *[f"{PARTS}/{fov_id}.{table}.parquet" for table in ("cells", "field")],
     ]
 
@@ -115,7 +115,7 @@ def prepare_run_folder(out: Path, settings: dict[str, Any]) -> None:
     check_owner(out, settings)
     if not (out / SETTINGS_FILE).is_file():
         write_json(out / SETTINGS_FILE, settings)
-    previews = [f"{PREVIEWS}/{kind}" for kind in (COMPOSITE, PROTEIN)]
+    previews = [f"{PREVIEWS}/{kind}" for kind in (COMPOSITE, STAINS)]
     for folder in (out, *(out / name for name in (MASKS, PARTS, *previews))):
         if not is_remote(folder):  # an object store has no folders, and mkdir makes buckets
             folder.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,7 @@ from hpacells.runtime.model_folder import SPEC_FILE, ModelFolder
 from hpacells.runtime.postprocess import score_field
 from hpacells.runtime.session import PRECISION, RUNTIME, Session, open_session
 from hpacells.runtime.terms import score_terms
+from hpacells.runtime.variation_null import copy_null
 
 __all__ = ["predict_store"]
 
@@ -95,6 +96,7 @@ def predict_store(
         if earlier is not None:
             return earlier
         write_json(out / SETTINGS_FILE, settings)
+        copy_null(model.path, out)
         session = open_session(model, threads=threads)
         counts = _write_scores(store, out, session, progress=progress)
         content = {**settings, "versions": installed_versions(), "counts": counts}

@@ -6,8 +6,9 @@ The tables are read in pieces; what is kept is bounded by the settings, not by t
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,13 @@ from hpacells.report.run_tables import (
     FieldRow,
     Variation,
     count_fields,
+    iterate_associations,
     iterate_cells,
     iterate_fields,
     iterate_variation,
 )
 
-__all__ = ["RunOverview", "read_overview"]
+__all__ = ["RunOverview", "rank_field", "read_overview"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,18 @@ class RunOverview:
     cells_by_location
         ok and border cells per location with their highest score there, in vocabulary order.
     listed
-        Rows of the table of fields, done ones, sorted as in ``fields.parquet``.
+        Rows of the table of fields, done ones: the first of ``fields.parquet``, the most variable
+        ones first.
     failed
         Rows of the table of failed fields.
     pictured
-        Fields shown with picture and cells, by fov_id.
+        Fields shown with picture and cells, the most variable ones first (``rank_field``).
     variation
         Scores of the listed and pictured fields, by fov_id.
     group_variation
         Scores per gene and per cell line.
+    associations
+        The strongest of what goes with variation, by q: rows of ``ASSOCIATION_SCHEMA``.
     """
 
     counts: Counter[str]
@@ -60,11 +65,18 @@ class RunOverview:
     pictured: tuple[FieldRow, ...]
     variation: dict[str, Variation]
     group_variation: tuple[Variation, ...]
+    associations: tuple[dict[str, Any], ...]
 
     @property
     def n_fields(self) -> int:
         """Fields of the run, done or failed."""
         return self.counts["done"] + self.counts["failed"]
+
+    @property
+    def has_q(self) -> bool:
+        """Whether any variation score has a q: the model has a null of its error."""
+        rows = (*self.variation.values(), *self.group_variation)
+        return any(kind["q"] is not None for row in rows for kind in (row.spatial, row.intensity))
 
 
 def read_overview(run_folder: Path, settings: ReportSettings) -> RunOverview:
@@ -82,7 +94,8 @@ def read_overview(run_folder: Path, settings: ReportSettings) -> RunOverview:
     InputError
         When a table or a column is missing.
     """
-    favourites = _choose_favourites(run_folder, settings)
+    limit = settings.fields_per_page * settings.max_pages
+    favourites = _choose_favourites(run_folder, settings, limit)
     counts: Counter[str] = Counter()
     listed: list[FieldRow] = []
     failed: list[FieldRow] = []
@@ -99,36 +112,67 @@ def read_overview(run_folder: Path, settings: ReportSettings) -> RunOverview:
         if row.status is FieldStatus.DONE:
             if row.fov_id in favourites:
                 chosen.append(row)
-            elif len(first) < settings.max_pictured_fields:
+            elif len(first) < limit:
                 first.append(row)
-    chosen += first[: settings.max_pictured_fields - len(chosen)]
-    chosen.sort(key=lambda row: row.fov_id)
+    chosen += first[: limit - len(chosen)]
     shown = {row.fov_id for row in (*listed, *chosen)}
     variation = list(_keep_variation(run_folder, shown, settings.max_listed_fields))
+    scores = {row.row_id: row for row in variation if row.level == "field"}
+
+    def place(row: FieldRow) -> tuple[tuple[float, float], str]:
+        q, score = rank_field(scores.get(row.fov_id))
+        return (-q, -score), row.fov_id
+
     return RunOverview(
         counts=counts,
         flagged=tuple(flagged),
         cells_by_location=_count_by_location(run_folder),
-        listed=tuple(listed),
+        listed=tuple(sorted(listed, key=place)),
         failed=tuple(failed),
-        pictured=tuple(chosen),
-        variation={row.row_id: row for row in variation if row.level == "field"},
+        pictured=tuple(sorted(chosen, key=place)),
+        variation=scores,
         group_variation=tuple(row for row in variation if row.level != "field"),
+        associations=tuple(
+            nsmallest(
+                settings.max_associations,
+                iterate_associations(run_folder),
+                key=lambda row: row["q"],
+            )
+        ),
     )
 
 
-def _choose_favourites(run_folder: Path, settings: ReportSettings) -> set[str]:
+def rank_field(variation: Variation | None) -> tuple[float, float]:
+    """Say how variable a field is, for sorting: larger is more.
+
+    Parameters
+    ----------
+    variation
+        Of the field; None where unknown.
+
+    Returns
+    -------
+    tuple
+        Minus the spatial q (-1 where unknown), then the spatial score (-1 where unknown).
+    """
+    if variation is None or variation.spatial["score"] is None:
+        return -1.0, -1.0
+    q = variation.spatial["q"]
+    return -1.0 if q is None else -q, variation.spatial["score"]
+
+
+def _choose_favourites(run_folder: Path, settings: ReportSettings, limit: int) -> set[str]:
     """Name the fields that vary most, where there are more than can be pictured."""
-    if count_fields(run_folder) <= settings.max_pictured_fields:
+    if count_fields(run_folder) <= limit:
         return set()
     rankable = (
-        (row.spatial["score"], row.row_id)
+        (rank_field(row), row.row_id)
         for row in iterate_variation(run_folder)
         if row.level == "field"
         and row.n_cells >= settings.few_cells
         and row.spatial["score"] is not None
     )
-    return {fov_id for _, fov_id in nlargest(settings.max_pictured_fields, rankable)}
+    return {fov_id for _, fov_id in nlargest(limit, rankable)}
 
 
 def _count(counts: Counter[str], row: FieldRow, few_cells: int) -> None:

@@ -4,7 +4,7 @@ What leaves are plain rows (``FieldRow``, ``Variation``) and one table of cells 
 and previews are not read here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,19 @@ from hpacells.core.errors import TableError
 from hpacells.core.fov import METADATA_COLUMNS
 from hpacells.core.locations import LOCATIONS, parse_class_ids
 from hpacells.core.run_tables import BATCH_ROWS, iterate_by_field, open_table
+from hpacells.variation.associations import ASSOCIATION_SCHEMA, ASSOCIATIONS_FILE
+from hpacells.variation.outliers import OUTLIER_SCHEMA, OUTLIERS_FILE
 
 __all__ = [
+    "EMPTY_CELLS",
     "FieldRow",
     "Variation",
     "count_fields",
+    "iterate_associations",
     "iterate_cells",
     "iterate_fields",
     "iterate_variation",
+    "read_outliers",
 ]
 
 _SHOWN_CELL_COLUMNS = (
@@ -40,8 +45,15 @@ _SHOWN_CELL_COLUMNS = (
     "cell_id",
     "status",
     "reason",
+    "r0",
+    "c0",
+    "r1",
+    "c1",
     "area_um2",
     "nucleus_area_um2",
+    "protein_mean",
+    "protein_total",
+    "dna_total",
     "doubt",
     *PROBABILITY_COLUMNS,
 )
@@ -157,18 +169,42 @@ def iterate_cells(run_folder: Path) -> Iterator[tuple[str, pa.Table]]:
 
 def iterate_variation(run_folder: Path) -> Iterator[Variation]:
     """Read ``variation.parquet`` row by row; nothing where a run has none."""
-    path = run_folder / "variation.parquet"
-    if not path.exists():
-        return
-    with open_table(path, VARIATION_SCHEMA.names) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=VARIATION_SCHEMA.names):
-            for row in batch.to_pylist():
-                numbers = {
-                    kind: {
-                        key.removeprefix(f"{kind}_"): value
-                        for key, value in row.items()
-                        if key.startswith(f"{kind}_")
-                    }
-                    for kind in ("spatial", "intensity")
-                }
-                yield Variation(row["level"], row["id"], row["n_cells"], **numbers)
+    for row in _iterate_rows(run_folder / "variation.parquet", VARIATION_SCHEMA):
+        numbers = {
+            kind: {
+                key.removeprefix(f"{kind}_"): value
+                for key, value in row.items()
+                if key.startswith(f"{kind}_")
+            }
+            for kind in ("spatial", "intensity")
+        }
+        yield Variation(row["level"], row["id"], row["n_cells"], **numbers)
+
+
+def iterate_associations(run_folder: Path) -> Iterator[dict[str, Any]]:
+    """Read the associations of variation, rows of ``ASSOCIATION_SCHEMA``; nothing without any."""
+    yield from _iterate_rows(run_folder / ASSOCIATIONS_FILE, ASSOCIATION_SCHEMA)
+
+
+def read_outliers(run_folder: Path, fov_ids: Container[str]) -> dict[tuple[str, int], str]:
+    """Say of the outlier cells of some fields in what they stand out, and how far.
+
+    Returns
+    -------
+    dict
+        (fov_id, cell_id) → such as ``spatial (z 4.2)``; empty where a run has no such table.
+    """
+    found: dict[tuple[str, int], str] = {}
+    for row in _iterate_rows(run_folder / OUTLIERS_FILE, OUTLIER_SCHEMA):
+        if row["fov_id"] in fov_ids:
+            key, text = (row["fov_id"], row["cell_id"]), f"{row['kind']} (z {row['z']:.1f})"
+            found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+def _iterate_rows(path: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
+    """Read a table that a run may lack."""
+    if path.exists():
+        with open_table(path, schema.names) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=schema.names):
+                yield from batch.to_pylist()

@@ -1,6 +1,7 @@
 """A model folder: ``model.json``, ``model.onnx`` and, unless left out to save room, the weights.
 
-A model that tells more terms apart than the project's locations has ``terms.onnx`` too.
+A model that tells more terms apart than the project's locations has ``terms.onnx`` too, one whose
+errors were measured on fields without variation ``variation_null.json``.
 
 ``model.json`` is ``ModelSpec``: everything that has to be known to use the network, so that
 nothing about it is written in code. It is written last and holds the sha256 of the other files:
@@ -28,6 +29,7 @@ __all__ = [
     "DOUBT_LEVELS",
     "GRAPH_FILE",
     "LSE_SHARPNESS",
+    "NULL_FILE",
     "SPEC_FILE",
     "TERMS_FILE",
     "TOP_SHARE",
@@ -50,7 +52,9 @@ SPEC_FILE = "model.json"
 GRAPH_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 TERMS_FILE = "terms.onnx"
-_FILES = (GRAPH_FILE, WEIGHTS_FILE, TERMS_FILE)
+NULL_FILE = "variation_null.json"
+"""What scores cells get that do not differ by design (``runtime.variation_null``)."""
+_FILES = (GRAPH_FILE, WEIGHTS_FILE, TERMS_FILE, NULL_FILE)
 
 LSE_SHARPNESS, TOP_SHARE = 2.0, 0.25
 """Constants of ``lse`` and ``top_mean`` pooling: those of training (``model.pooling``)."""
@@ -244,7 +248,8 @@ class ModelSpec(_Frozen):
     doubt: Doubt | None = None
     """How unusual a cell is; None where nothing was fitted."""
     fitted: dict[str, str] = {}
-    """What of calibration, post-processing and doubt was fitted, and on what, in words."""
+    """What of calibration, post-processing, doubt and the null of variation was fitted, and on
+    what, in words."""
     training: Training
     """Where the weights come from."""
     licence: str

@@ -1,1 +1,1 @@
-"""Crop store and image labels to a model folder; nothing here looks at labels of single cells."""
+"""Crop store and image labels to a model folder; of single cells, only what people corrected."""

@@ -5,9 +5,10 @@ from typing import Any
 
 from hpacells.core.provenance import sha256_file
 from hpacells.model.network import CellClassifier, FeatureClassifier, encoder_input_of
+from hpacells.model.pretrained import load_strictly, read_weights
 from hpacells.runtime.model_folder import WEIGHTS_FILE
 from hpacells.runtime.published_models import read_models
-from hpacells.runtime.registry import resolve_model
+from hpacells.runtime.registry import list_models, resolve_model
 from hpacells.train.config import TrainConfig
 
 __all__ = ["architecture_kwargs", "build_learner", "build_network", "recorded_weights"]
@@ -21,14 +22,17 @@ def build_network(config: TrainConfig) -> CellClassifier:
     ConfigError, ModelError
         As ``model.backbone.build_backbone``.
     """
+    file, whole = _weights_file(config), config.weights_of == "whole"
     network = CellClassifier(
         config.backbone,
         crop_px=config.crop_px,
         embedding_size=config.embedding_size,
         outside=config.outside,
-        weights=_weights_file(config),
+        weights=None if whole else file,
         **architecture_kwargs(config),
     )
+    if whole and file is not None:
+        load_strictly(network, read_weights(file), file)
     if config.freeze:
         network.freeze_backbone()
     return network
@@ -36,7 +40,7 @@ def build_network(config: TrainConfig) -> CellClassifier:
 
 def architecture_kwargs(config: TrainConfig) -> dict[str, Any]:
     """Give what ``model.json`` holds of the network besides its sizes."""
-    pretrained = config.weights is not None
+    pretrained = config.weights is not None and config.weights_of == "backbone"
     return {
         "drop_path": config.drop_path,
         "dropout": config.dropout,
@@ -69,6 +73,6 @@ def build_learner(
 def _weights_file(config: TrainConfig) -> Path | None:
     """Find the file that the backbone starts from: a path, or an installed model's by its name."""
     named = config.weights
-    if named is None or named.exists() or str(named) not in read_models():
+    if named is None or named.exists() or str(named) not in {*list_models(), *read_models()}:
         return named
     return resolve_model(str(named)) / WEIGHTS_FILE

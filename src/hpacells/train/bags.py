@@ -50,6 +50,8 @@ class BagCells:
         ``(B, K)`` float32 in [0, 1].
     cell_targets
         ``(cells, K)`` float32 in [0, 1], a row of -1 where unknown; None when no cell has any.
+    corrected
+        The same, of what people said.
     """
 
     crops: npt.NDArray[np.uint8]
@@ -57,6 +59,7 @@ class BagCells:
     bag_of_cell: npt.NDArray[np.int64]
     image_targets: npt.NDArray[np.float32]
     cell_targets: npt.NDArray[np.float32] | None
+    corrected: npt.NDArray[np.float32] | None = None
 
     @property
     def n_bags(self) -> int:
@@ -73,6 +76,7 @@ def load_cells(data: TrainingData, batch: BagBatch) -> BagCells:
         bag_of_cell=np.nonzero(batch.cell_present)[0],
         image_targets=data.targets[batch.fields],
         cell_targets=None if data.cell_targets is None else data.cell_targets[cells],
+        corrected=None if data.corrected is None else data.corrected[cells],
     )
 
 
@@ -92,7 +96,7 @@ def draw_epoch(
     data
         Where the cells are.
     fields
-        ``(F,)`` positions of the fields to draw from.
+        ``(F,)`` positions of the fields to draw from, all with a cell to learn from.
     bag_size
         Cells per bag ``N``; a field with fewer is padded.
     bags_per_batch
@@ -120,8 +124,11 @@ def draw_epoch(
         present = np.zeros((len(batch), bag_size), np.bool_)
         for row, field in enumerate(batch):
             first, stop = data.offsets[field], data.offsets[field + 1]
-            n = min(bag_size, int(stop - first))
-            cells[row, :n] = first + rng.permutation(int(stop - first))[:n]
+            usable = np.arange(first, stop)
+            if data.left_out is not None:
+                usable = usable[~data.left_out[first:stop]]
+            n = min(bag_size, len(usable))
+            cells[row, :n] = usable[rng.permutation(len(usable))[:n]]
             present[row, :n] = True
         yield BagBatch(cells, present, batch)
 

@@ -4,7 +4,7 @@ In this order: rare locations made from others, bags mixed, cells changed by the
 hidden. Everything is drawn from one generator, whatever the number of threads.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,6 +36,10 @@ class StepInput:
         ``(B, K)`` float32 in [0, 1].
     cell_targets
         ``(cells, K)`` float32 in [0, 1], a row of -1 where unknown; None when no cell has any.
+    corrected
+        The same, of what people said: it goes before ``cell_targets``.
+    made
+        ``(B,)`` bool: bags of ``synthesis``, all of whose cells show what their label says.
     """
 
     crops: Tensor
@@ -43,6 +47,8 @@ class StepInput:
     present: Tensor
     image_targets: Tensor
     cell_targets: Tensor | None
+    corrected: Tensor | None = None
+    made: Tensor | None = None
 
 
 def prepare_step(
@@ -69,21 +75,24 @@ def prepare_step(
     cells = load_cells(data, batch)
     if data.crops.ndim == 2:  # features of the cells as they are (train.features)
         return _to_tensors(cells, batch, torch.from_numpy(cells.crops), torch.empty(0))
-    synthesise_bags(cells, config.synthesis, derive_rng(generator))
+    made = synthesise_bags(cells, config.synthesis, derive_rng(generator))
+    if config.mix.mixup + config.mix.cutmix > 0:
+        made[:] = False  # any of them may be mixed with another bag
     mix_bags(cells, config.mix, derive_rng(generator))
     crops, masks = augment_crops(
         torch.from_numpy(cells.crops), torch.from_numpy(cells.cell_masks), config.augment, generator
     )
     hide_stains(crops, cells.bag_of_cell, config.augment, generator)
-    return _to_tensors(cells, batch, crops, masks)
+    return replace(_to_tensors(cells, batch, crops, masks), made=torch.from_numpy(made))
 
 
 def _to_tensors(cells: BagCells, batch: BagBatch, crops: Tensor, masks: Tensor) -> StepInput:
-    known = cells.cell_targets
+    known, said = cells.cell_targets, cells.corrected
     return StepInput(
         crops=crops,
         cell_masks=masks,
         present=torch.from_numpy(batch.cell_present),
         image_targets=torch.from_numpy(cells.image_targets),
         cell_targets=None if known is None else torch.from_numpy(known),
+        corrected=None if said is None else torch.from_numpy(said),
     )

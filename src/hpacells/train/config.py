@@ -44,6 +44,10 @@ class TrainConfig(ConfigSection):
     weights: Path | None = None
     """Local file the backbone starts from (safetensors, or .pth with nothing but tensors), or the
     name of an installed model ('hpacells models'); null: from random weights."""
+    weights_of: Literal["backbone", "whole"] = "backbone"
+    """What starts from ``weights``: the backbone, or the whole network, embedding and last layer
+    too, to go on with a trained model (its model.safetensors, by its own backbone, encoder_input
+    and embedding_size)."""
     freeze: bool | Literal["cached"] = False
     """Leave the backbone as its weights are and train only the head on it. ``cached``: compute
     what it makes of each cell once (``train.features``), the cell as it is; not with changes of
@@ -102,6 +106,14 @@ class TrainConfig(ConfigSection):
     cell_positive_weight: float = Field(default=0.5, ge=0)
     """Weight, in that loss, of the classes that the label has: some cells lack them. Not with
     targets of single cells, and not in ``soft_ap``."""
+    corrected_weight: float = Field(default=1.0, ge=0)
+    """Weight of a cell that people corrected (``train --corrections``), in place of
+    ``cell_loss_weight``: what is said of the cell itself is not noisy."""
+    label_count_power: float = Field(default=0.0, ge=0, le=5)
+    """How much less that weight is where the label has several locations: divided by their number
+    to this power. Whatever a cell shows, a label of one location names it; one of three names two
+    more that it may lack. 0 treats all labels alike. A cell that the teacher answers for counts
+    fully again."""
     label_noise: Literal["ignored", "modelled"] = "ignored"
     """``modelled``: while cells have only their image's label, the cell loss asks for the
     probability of that label, given the cell and the measured presence of each location
@@ -171,6 +183,11 @@ class TrainConfig(ConfigSection):
         if self.freeze and self.weights is None:
             raise ValueError(
                 "freeze: a backbone of random weights would never learn. Give it 'weights'."
+            )
+        if self.weights_of == "whole" and (self.weights is None or self.freeze == "cached"):
+            raise ValueError(
+                "weights_of: 'whole' starts from a model's 'weights', and not with freeze "
+                "'cached', which makes a new head. Name the file, or leave weights_of out."
             )
         changes = {"augment", "synthesis", "mix", "consistency"} & self.model_fields_set
         if self.freeze == "cached" and changes:

@@ -179,8 +179,8 @@ class TeacherConfig(ConfigSection):
     weight: float = Field(default=0.0, ge=0, le=1)
     """Share of a cell's target, for the locations of its image's label, that is the teacher's
     probability; the rest is the label. 0 turns it off. Cells with targets of their own keep them:
-    with ``rounds`` it serves the folds' first round only. Bags of ``synthesis`` have an image's
-    label like others, so the teacher speaks for their cells too, clean as their label is."""
+    with ``rounds`` it serves the folds' first round only. It does not speak for cells of bags that
+    ``synthesis`` made: their label is clean."""
     start_share: float = Field(default=0.3, ge=0, lt=1)
     """Share of the steps before it begins: a teacher must have learned something."""
     prior: bool = False

@@ -1,6 +1,7 @@
 """What a training learns from: the cells' pixels, and one target per field."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,18 @@ from hpacells.core.cell_table import FieldStatus
 from hpacells.core.errors import InputError
 from hpacells.core.locations import LOCATIONS, N_LOCATIONS, parse_class_ids, target_vector
 from hpacells.core.provenance import hash_settings
+from hpacells.crops.field_crops import kept_rows
 from hpacells.crops.store import CropStore
 from hpacells.train.cell_pixels import read_cell_pixels
 
-__all__ = ["MIXED", "TrainingData", "load_training_data", "shuffle_targets"]
+__all__ = [
+    "MIXED",
+    "TrainingData",
+    "cell_ids",
+    "cell_rows",
+    "load_training_data",
+    "shuffle_targets",
+]
 
 MIXED = "mixed"
 """``TrainingData.group_kind`` where some fields have antibody or gene, others neither."""
@@ -56,6 +65,13 @@ class TrainingData:
     cell_targets
         ``(N, K)`` float32 in [0, 1], soft targets of single cells where some were made
         (``train.rounds``); a row of -1 is unknown. None: a cell has its image's label only.
+    corrected
+        ``(N, K)`` float32 in [0, 1], what people say of single cells (``train.corrections``),
+        which goes before all else; a row of -1 where they say nothing. None: nowhere.
+    left_out
+        ``(N,)`` bool: cells that are not to be learned from. None: there are none.
+    correction_counts
+        What became of people's words, for ``training.json``; empty without any.
     """
 
     crops: npt.NDArray[np.uint8]
@@ -70,6 +86,9 @@ class TrainingData:
     n_without_cells: int = 0
     n_failed: int = 0
     cell_targets: npt.NDArray[np.float32] | None = None
+    corrected: npt.NDArray[np.float32] | None = None
+    left_out: npt.NDArray[np.bool_] | None = None
+    correction_counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def field_of_cell(self) -> npt.NDArray[np.int64]:
@@ -80,6 +99,14 @@ class TrainingData:
     def n_fields(self) -> int:
         """Fields that can be used."""
         return len(self.fov_ids)
+
+    @property
+    def can_teach(self) -> npt.NDArray[np.bool_]:
+        """Fields that have a cell to learn from, ``(F,)``."""
+        sizes = np.diff(self.offsets)
+        if self.left_out is not None:
+            sizes = sizes - np.bincount(self.field_of_cell[self.left_out], minlength=self.n_fields)
+        return np.asarray(sizes > 0)
 
     def absent_locations(self) -> list[str]:
         """Name the locations that no field has."""
@@ -141,6 +168,17 @@ def load_training_data(store: CropStore, mapped: Path | None = None) -> Training
         n_without_cells=int((labelled & (sizes == 0)).sum()),
         n_failed=store.counts["failed"],
     )
+
+
+def cell_rows(store: CropStore, data: TrainingData) -> pa.Table:
+    """Give the row of the cells table of every cell of the data, in its order."""
+    table = kept_rows(store.cells_table())
+    return table.filter(pc.is_in(table["fov_id"], pc.cast(list(data.fov_ids), "string")))
+
+
+def cell_ids(store: CropStore, data: TrainingData) -> npt.NDArray[np.int64]:
+    """Give the mask id ``(N,)`` of every cell of the data, in its order."""
+    return np.asarray(cell_rows(store, data)["cell_id"].to_numpy(), np.int64)
 
 
 def shuffle_targets(data: TrainingData, rng: np.random.Generator) -> TrainingData:

@@ -131,7 +131,7 @@ class _Loop:
         truth: CellTruth | None = None,
     ) -> None:
         self.data, self.config, self.truth = data, config, truth
-        self.train_fields = np.flatnonzero(~held_out)
+        self.train_fields = np.flatnonzero(~held_out & data.can_teach)
         self.val_fields = np.flatnonzero(held_out)
         self.steps_per_epoch = math.ceil(len(self.train_fields) / config.bags_per_batch)
         self.n_steps = self.steps_per_epoch * config.epochs
@@ -253,6 +253,8 @@ class _Loop:
                 present=step.present.to(device),
                 image_targets=step.image_targets.to(device),
                 cell_targets=None if step.cell_targets is None else step.cell_targets.to(device),
+                made=None if step.made is None else step.made.to(device),
+                corrected=None if step.corrected is None else step.corrected.to(device),
             ),
             self.config,
             progress=share,

@@ -69,6 +69,8 @@ def mix_bags(cells: BagCells, config: MixConfig, rng: np.random.Generator) -> No
             cells.crops[i], cells.cell_masks[i], left = mixed
             if before.cell_targets is not None and cells.cell_targets is not None:
                 cells.cell_targets[i] = unite(*before.cell_targets[two], left=left)
+            if before.corrected is not None and cells.corrected is not None:
+                cells.corrected[i] = unite(*before.corrected[two], left=left)
         cells.image_targets[bag] = unite(*before.image_targets[[bag, others[bag]]])
 
 

@@ -3,8 +3,9 @@
 Labels are asymmetric (HPA): a class that is absent from the image is absent from nearly every
 cell, a class that is present may be absent from many cells. So the image loss judges the pooled
 bag; the cell loss gives every cell its image's label (or a target of its own) with a small weight,
-and a smaller one still for the classes that are present, or asks how likely the label is. What
-tells present from absent cells apart touches present classes only, absent ones stay 0: large-loss
+and a smaller one still for the classes that are present, the more so the more locations the label
+has (which of them a cell shows is then least clear), or asks how likely the label is. What tells
+present from absent cells apart touches present classes only, absent ones stay 0: large-loss
 positives are softened, and a teacher, the averaged network, says which cells show what is on the
 label. It speaks for cells that have their image's label alone: targets of a cell's own (the rounds'
 soft labels) are better than its answers, so with rounds it serves the folds' first round only.
@@ -134,16 +135,20 @@ def step_loss(
         pooled = attention(bags, seen, step.present)
     else:
         pooled = pool_bag(in_bags(answers.logits, step), step.present, config.prediction_pooling)
-    image = _compare(pooled[:, used], step.image_targets[:, used], config.loss)
+    image = _compare(pooled[:, used], _image_targets(step)[:, used], config.loss)
 
     label = step.image_targets.repeat_interleave(step.present.sum(dim=1), dim=0)  # (cells, K)
-    teacher = None if step.cell_targets is not None else _teacher_answer(answers, label, prior)
+    noisy = _noisy_pairs(step, label)
+    teacher = None if step.cell_targets is not None else _teacher_answer(answers, noisy, prior)
     targets, weights = _cell_targets(answers, step, label, config)
     if teacher is not None:
         share = config.teacher.weight
         taught = (1 - share) * targets + share * teacher
-        targets = torch.where(label > 0.5, taught, targets)
+        targets = torch.where(noisy, taught, targets)
         weights = weights + share * (1 - weights)  # no longer noisy labels
+    words = step.corrected
+    if words is not None:  # these cells are judged by themselves, below
+        targets = torch.where(words[:, :1] >= 0, -1.0, targets)
     known = targets[:, 0] >= 0
     judged = answers.logits
     if chance is not None and step.cell_targets is None and teacher is None:
@@ -153,7 +158,13 @@ def step_loss(
         said = None if teacher is None else teacher[:, used]
         targets = _soften(judged.detach(), targets, said, share=config.soften.share)
     cell = _compare(judged[known], targets[known], config.loss, weights[known])
-    total = config.image_loss_weight * image + config.cell_loss_weight * cell
+    cells = config.cell_loss_weight * cell
+    if words is not None:
+        own = words[:, 0] >= 0
+        part = own.float().mean()
+        put_right = _compare(answers.logits[own][:, used], words[own][:, used], config.loss)
+        cells = (1 - part) * cells + part * config.corrected_weight * put_right
+    total = config.image_loss_weight * image + cells
     if answers.in_field is not None:
         gap = (answers.logits.sigmoid() - answers.in_field.sigmoid())[:, used]
         total = total + config.consistency.weight * gap.square().mean()
@@ -204,19 +215,45 @@ def in_bags(values: Tensor, step: StepInput) -> Tensor:
     return bags
 
 
+def _image_targets(step: StepInput) -> Tensor:
+    """Give the images' labels, put right by what people say of the bag's cells.
+
+    A location that a corrected cell shows is there; a bag of corrected cells alone has theirs.
+    """
+    if step.corrected is None:
+        return step.image_targets
+    said = in_bags((step.corrected[:, 0] >= 0).float(), step) > 0.5  # (B, N)
+    shown = in_bags(step.corrected.clamp_min(0), step).amax(dim=1)  # (B, K)
+    united = torch.maximum(step.image_targets, shown)
+    united[:, NEGATIVE] = step.image_targets[:, NEGATIVE]  # of no cell alone
+    whole = (said == step.present).all(dim=1, keepdim=True)
+    return torch.where(whole, shown, united)
+
+
 def _cell_targets(
     answers: Answers, step: StepInput, label: Tensor, config: TrainConfig
 ) -> tuple[Tensor, Tensor]:
     """Give each cell's targets and their weights; -1 where a target is unknown."""
     if step.cell_targets is not None:
         return step.cell_targets, torch.ones_like(answers.logits)
-    return label, torch.where(label > 0.5, config.cell_positive_weight, 1.0)
+    n_locations = label[:, :NEGATIVE].sum(dim=1, keepdim=True).clamp_min(1)
+    positive = config.cell_positive_weight / n_locations**config.label_count_power
+    return label, torch.where(label > 0.5, positive, 1.0)
 
 
-def _teacher_answer(answers: Answers, label: Tensor, prior: PresencePrior | None) -> Tensor | None:
+def _noisy_pairs(step: StepInput, label: Tensor) -> Tensor:
+    """Say what a cell may lack, ``(cells, K)``: its image's locations, unless the bag was made."""
+    noisy = label > 0.5
+    if step.made is None:
+        return noisy
+    made = step.made.repeat_interleave(step.present.sum(dim=1))
+    return noisy & ~made[:, None]
+
+
+def _teacher_answer(answers: Answers, noisy: Tensor, prior: PresencePrior | None) -> Tensor | None:
     if answers.teacher is None:
         return None
-    logits = answers.teacher if prior is None else prior(answers.teacher, label > 0.5)
+    logits = answers.teacher if prior is None else prior(answers.teacher, noisy)
     return logits.sigmoid()
 
 

@@ -39,12 +39,15 @@ class PreparedData:
         Ids of images that ``train.csv`` does not name, sorted.
     truth
         What single cells show, where the dataset knows it: to measure with, never to learn from.
+    corrections
+        Run folders in which people corrected cells: to learn from (``train.corrections``).
     """
 
     store: CropStore
     rows_without_field: tuple[str, ...] = ()
     fields_without_row: tuple[str, ...] = ()
     truth: TruthFiles | None = None
+    corrections: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

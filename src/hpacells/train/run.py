@@ -9,6 +9,7 @@
     OUT/checkpoint.pt        while training; removed at the end
     OUT/metrics.csv, logs/   one row an epoch, and the same for TensorBoard
     OUT/training.json        counts, hash of the split, warnings; validation (``held_out``)
+    OUT/variation_null.json  the null of variation, where enough fields are held out
     OUT/model.*              the model folder, model.json last
 """
 
@@ -30,6 +31,7 @@ from hpacells.core.storage import output_lock, write_json
 from hpacells.model.export import export_model
 from hpacells.model.network import NORMALISATION
 from hpacells.runtime.model_folder import (
+    NULL_FILE,
     SPEC_FILE,
     Architecture,
     ModelSpec,
@@ -38,6 +40,7 @@ from hpacells.runtime.model_folder import (
 from hpacells.segment.registry import DEFAULT_SEGMENTER
 from hpacells.train.architecture import architecture_kwargs, recorded_weights
 from hpacells.train.config import TrainConfig
+from hpacells.train.corrections import apply_corrections
 from hpacells.train.data import TrainingData, load_training_data, shuffle_targets
 from hpacells.train.devices import open_fabric
 from hpacells.train.duplicates import group_near_duplicates, wants_near_duplicates
@@ -57,6 +60,8 @@ from hpacells.train.summary import (
     write_summary,
 )
 from hpacells.train.truth import CellTruth, read_cell_truth
+from hpacells.train.validation import Validation
+from hpacells.train.variation_null import fit_variation_null
 
 __all__ = ["TrainSummary", "train", "train_on_store"]
 
@@ -133,7 +138,7 @@ def train_on_store(
     Raises
     ------
     InputError
-        When there are too few labelled fields or cells.
+        When there are too few labelled fields or cells, or corrections do not fit them.
     ConfigError
         When ``threads`` is below 1, or the loss is not finite.
     OutputError
@@ -144,6 +149,8 @@ def train_on_store(
     lock = output_lock(out) if fabric.is_global_zero else nullcontext()
     with lock, _torch_threads(threads, config.devices):
         data = load_training_data(prepared.store)
+        if prepared.corrections:
+            data = apply_corrections(data, prepared.store, prepared.corrections)
         _check_enough(data, config)
         _claim(out, config, data)
         if (out / SPEC_FILE).is_file():
@@ -228,9 +235,28 @@ def _export(
         wanted=config.fitting,
     )
     spec = spec.model_copy(update=fitted)
+    spec = _fit_variation(result.validation, data, split, spec=spec, prepared=prepared, out=out)
     judged = judge_model(result.validation, data, split, spec, prepared=prepared, truth=truth)
     write_summary(out, judged, counts, split)
     export_model(result.model, spec, out)
+
+
+def _fit_variation(
+    validation: Validation | None,
+    data: TrainingData,
+    split: TrainSplit,
+    *,
+    spec: ModelSpec,
+    prepared: PreparedData,
+    out: Path,
+) -> ModelSpec:
+    """Write the null of variation beside what will be ``model.json``, which tells what it is of."""
+    fields = np.flatnonzero(split.held_out)
+    null, told = fit_variation_null(validation, data, fields, spec, store=prepared.store)
+    (out / NULL_FILE).unlink(missing_ok=True)
+    if null is not None:
+        write_json(out / NULL_FILE, null.model_dump(mode="json"))
+    return spec.model_copy(update={"fitted": {**spec.fitted, "variation": told}})
 
 
 def _check_enough(data: TrainingData, config: TrainConfig) -> None:

@@ -102,6 +102,7 @@ def count_fields(
         "fields_unlabelled": data.n_unlabelled + len(prepared.fields_without_row),
         "rows_without_image": len(prepared.rows_without_field),
         "cells": len(data.crops),
+        **data.correction_counts,
     }
 
 

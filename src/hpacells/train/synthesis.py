@@ -30,7 +30,9 @@ _COPY_GRAIN = (0.1, 0.5)
 _COPY_NOISE = 5.0
 
 
-def synthesise_bags(cells: BagCells, config: SynthesisConfig, rng: np.random.Generator) -> None:
+def synthesise_bags(
+    cells: BagCells, config: SynthesisConfig, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
     """Make some bags into bags of a rare location, in place.
 
     Parameters
@@ -41,7 +43,13 @@ def synthesise_bags(cells: BagCells, config: SynthesisConfig, rng: np.random.Gen
         Share of the bags for each location. A bag whose stain is too dark to copy stays as it is.
     rng
         Decides.
+
+    Returns
+    -------
+    ndarray
+        ``(B,)`` bool: the bags that were made.
     """
+    done = np.zeros(cells.n_bags, np.bool_)
     shares = config.model_dump()
     edges = np.cumsum(list(shares.values()))
     for bag, place in enumerate(np.searchsorted(edges, rng.random(cells.n_bags), side="right")):
@@ -52,11 +60,15 @@ def synthesise_bags(cells: BagCells, config: SynthesisConfig, rng: np.random.Gen
         made = _make(key, cells.crops[members], cells.cell_masks[members] > 0, rng)
         if made is None:
             continue
+        done[bag] = True
         cells.crops[members, _GREEN] = made
         location = np.eye(cells.image_targets.shape[1])[LOCATION_KEYS.index(key)]
         cells.image_targets[bag] = location
         if cells.cell_targets is not None:
             cells.cell_targets[members] = location
+        if cells.corrected is not None:
+            cells.corrected[members] = location
+    return done
 
 
 def _make(

@@ -15,17 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
 from hpacells.core.errors import TableError
 from hpacells.core.locations import N_LOCATIONS, parse_class_ids, target_vector
-from hpacells.crops.field_crops import kept_rows
 from hpacells.crops.store import CropStore
 from hpacells.evaluate.label_overlap import overlap_labels
 from hpacells.images.mask_files import mask_path, read_label_image
-from hpacells.train.data import TrainingData
+from hpacells.train.data import TrainingData, cell_ids
 
-__all__ = ["CellTruth", "TruthFiles", "cell_ids", "find_truth", "read_cell_truth"]
+__all__ = ["CellTruth", "TruthFiles", "find_truth", "read_cell_truth"]
 
 _IOU = 0.6
 
@@ -131,13 +129,6 @@ def read_cell_truth(
             if classes is not None:
                 targets[cell], known[cell] = target_vector(classes), True
     return CellTruth(targets, known)
-
-
-def cell_ids(store: CropStore, data: TrainingData) -> npt.NDArray[np.int64]:
-    """Give the mask id ``(N,)`` of every cell of the data, in its order."""
-    table = kept_rows(store.cells_table())
-    table = table.filter(pc.is_in(table["fov_id"], pc.cast(list(data.fov_ids), "string")))
-    return np.asarray(table["cell_id"].to_numpy(), np.int64)
 
 
 def _read_labels(path: Path) -> dict[tuple[str, int], tuple[int, ...]]:
