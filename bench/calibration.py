@@ -12,7 +12,6 @@ Doubt: share of cells above the 90th percentile of the held-out ones, for each s
 
 import argparse
 import csv
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 from cell_samples import class_targets, real_folder
-from simulated_data import RESULTS, ROOT, SimulatedData, open_data
+from simulated_data import RESULTS, ROOT, SimulatedData, hpacells, open_data
 from transfer import real_crops
 
 from hpacells.core.cell_table import PROBABILITY_COLUMNS
@@ -117,7 +116,7 @@ def _data(
     fields = max(options.fields // (4 if lines else 1), 1)  # the dense lines have more cells
     chosen = [word for line in lines for word in ("--cell-line", line)]
     settings = ["--fields", fields, "--seed", seed, "--size", 768, "--pixel-size-um", 0.16]
-    _hpacells("simulate", out, *settings, "--workers", options.workers, *chosen)
+    hpacells("simulate", out, *settings, "--workers", options.workers, *chosen)
     return open_data(out, fields, judging=options.judging)
 
 
@@ -143,7 +142,7 @@ def _shift_pixels(data: SimulatedData, out: Path) -> Path:
 def _scored(data: Path, options: argparse.Namespace) -> Scored:
     """Run the model; give the found cells that have a true partner."""
     run = options.work / f"run_{data.name}_{Path(options.model).name}"
-    _hpacells("run", data, run, "--model", options.model, "--workers", options.workers)
+    hpacells("run", data, run, "--model", options.model, "--workers", options.workers)
     cells = pq.read_table(run / "cells.parquet")
     rows = {
         pair: i
@@ -223,11 +222,6 @@ def _doubt_rows(scored: dict[str, Scored]) -> list[dict[str, object]]:
         for name, (_, _, doubt) in scored.items()
         if name != "held out"
     ]
-
-
-def _hpacells(*arguments: object) -> None:
-    command = [str(Path(sys.executable).with_name("hpacells")), *map(str, arguments)]
-    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Prediction written down before the first measurement: shipped 0.60, control 0.60
 """
 
 import argparse
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from simulated_data import hpacells
 from weak_data import CROP_PX, PIXEL_UM, BenchCells, cells_of
 from weak_runs import average_precisions
 
@@ -72,12 +72,12 @@ def _make_fields(work: Path, n: int) -> tuple[CropStore, Path]:
     """Simulate, run the shipped model, cut the crops with the run's masks."""
     dataset, run, crops = work / "dataset", work / "run", work / "crops"
     if not (crops / STORE_FILE).is_file():
-        _hpacells(
+        hpacells(
             "simulate", dataset, "--fields", n, "--seed", _SEED, "--size", 768,
             "--pixel-size-um", 0.16, "--samples", "single",
         )  # fmt: skip
-        _hpacells("run", dataset, run)
-        _hpacells(
+        hpacells("run", dataset, run)
+        hpacells(
             "crop", dataset, run, crops, "--crop-px", CROP_PX, "--crop-pixel-size-um", PIXEL_UM
         )
     return CropStore.open(crops), run
@@ -172,11 +172,6 @@ def _report(
     write_json(ROOT / "bench" / "results" / "corrections.json", {"rows": rows, **facts, "ap": each})
     for row in rows:
         print(f"{row['what']}: {row['measured']} (asked {row['asked']})")
-
-
-def _hpacells(*arguments: object) -> None:
-    command = [str(Path(sys.executable).with_name("hpacells")), *map(str, arguments)]
-    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

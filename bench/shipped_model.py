@@ -11,12 +11,11 @@ Prediction written down before the first measurement: found masks 0.60, true mas
 
 import argparse
 import csv
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from simulated_data import hpacells
 
 from hpacells.core.locations import LOCATIONS
 from hpacells.core.storage import write_json
@@ -54,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
 
     data = options.work / "data"
-    _hpacells(
+    hpacells(
         "simulate",
         data,
         "--fields",
@@ -76,7 +75,7 @@ def main() -> None:
 
 
 def _run(data: Path, out: Path, model: str) -> Path:
-    _hpacells("run", data, out, "--model", model)
+    hpacells("run", data, out, "--model", model)
     return out / "submission.csv"
 
 
@@ -199,11 +198,6 @@ def _tell(score: dict[str, object]) -> str:
         return "no truth"
     low, high = score["by_field"]
     return f"{score['ap']:.2f} ({low:.2f}-{high:.2f})"
-
-
-def _hpacells(*arguments: object) -> None:
-    command = [str(Path(sys.executable).with_name("hpacells")), *map(str, arguments)]
-    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

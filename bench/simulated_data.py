@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["RESULTS", "ROOT", "SimulatedData", "add_options", "dataset", "open_data"]
+__all__ = ["RESULTS", "ROOT", "SimulatedData", "add_options", "dataset", "hpacells", "open_data"]
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -113,9 +113,14 @@ def dataset(options: argparse.Namespace) -> SimulatedData:
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     fields = max(options.fields, known.get("fields", 0))  # a folder never gets smaller
     if not known.get("finished") or known["fields"] < fields:
-        command = [str(Path(sys.executable).with_name("hpacells")), "simulate", str(out)]
-        command += ["--fields", str(fields)]
+        settings: list[object] = ["--fields", fields]
         for name in ("seed", "size", "pixel-size-um", "workers"):
-            command += [f"--{name}", str(getattr(options, name.replace("-", "_")))]
-        subprocess.run(command, check=True)
+            settings += [f"--{name}", getattr(options, name.replace("-", "_"))]
+        hpacells("simulate", out, *settings)
     return open_data(out, options.fields, judging=options.judging)
+
+
+def hpacells(*arguments: object) -> None:
+    """Run one of the project's own commands; CalledProcessError where it fails."""
+    command = [str(Path(sys.executable).with_name("hpacells")), *map(str, arguments)]
+    subprocess.run(command, check=True)

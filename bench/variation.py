@@ -16,7 +16,6 @@ drawn with replacement (AUC) or Clopper and Pearson (shares).
 
 import argparse
 import csv
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from scipy.stats import binomtest, false_discovery_control, mannwhitneyu
-from simulated_data import RESULTS, ROOT
+from simulated_data import RESULTS, ROOT, hpacells
 
 from hpacells.core.locations import NEGATIVE
 from hpacells.core.storage import write_json
@@ -81,13 +80,13 @@ def _simulate(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     made = []
     for step, kind in enumerate(("none", *KINDS)):
         data, run = (options.work / f"{what}_{kind}_{options.seed}" for what in ("data", "run"))
-        _hpacells(
+        hpacells(
             "simulate", data, "--fields", options.fields * (2 if kind == "none" else 1),
             "--seed", options.seed + step * SEED_STEP, "--size", options.size,
             "--pixel-size-um", 0.16, "--variation", kind, "--samples", "single",
             "--workers", options.workers,
         )  # fmt: skip
-        _hpacells("run", data, run, "--model", options.model, "--workers", options.workers)
+        hpacells("run", data, run, "--model", options.model, "--workers", options.workers)
         made.append((data, run))
     return made
 
@@ -181,10 +180,6 @@ def _auc(
     drawn = [area(rng.choice(high, len(high)), rng.choice(low, len(low))) for _ in range(500)]
     bounds = np.quantile(drawn, [0.025, 0.975])
     return area(high, low), f"{area(high, low):.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
-
-
-def _hpacells(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "hpacells", *map(str, arguments)], check=True)
 
 
 if __name__ == "__main__":

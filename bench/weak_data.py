@@ -5,13 +5,13 @@ by the measured label noise, ``halved`` with half the presence. Cells are those 
 segmenter finds; what each truly shows is that of the true cell it overlaps (IoU 0.6).
 """
 
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from simulated_data import hpacells
 
 from hpacells.crops.store import STORE_FILE, CropStore
 from hpacells.train.data import TrainingData, load_training_data
@@ -71,13 +71,13 @@ def cells_of(name: str, work: Path, *, workers: int = 2) -> BenchCells:
     wanted, folder = SETS[name], work / name
     dataset, masks, crops = folder / "dataset", folder / "masks", folder / "crops"
     if not (crops / STORE_FILE).is_file():
-        _hpacells(
+        hpacells(
             "simulate", dataset, "--fields", wanted.fields, "--seed", wanted.seed, "--size", 768,
             "--pixel-size-um", 0.16, "--presence", wanted.presence, "--samples", wanted.samples,
             "--workers", workers,
         )  # fmt: skip
-        _hpacells("segment", dataset, masks, "--workers", workers)
-        _hpacells(
+        hpacells("segment", dataset, masks, "--workers", workers)
+        hpacells(
             "crop", dataset, masks, crops, "--crop-px", CROP_PX,
             "--crop-pixel-size-um", PIXEL_UM, "--workers", workers,
         )  # fmt: skip
@@ -145,8 +145,3 @@ def wrong_labels(
     changed = targets.copy()
     changed[chosen] = targets[np.roll(chosen, 1)]
     return changed
-
-
-def _hpacells(*arguments: object) -> None:
-    command = [str(Path(sys.executable).with_name("hpacells")), *map(str, arguments)]
-    subprocess.run(command, check=True)

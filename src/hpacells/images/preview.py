@@ -6,6 +6,8 @@ Each stain is shrunk by area averaging and stretched by itself: 0 stays black, t
 fields.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +18,18 @@ from hpacells.core.fov import FieldOfView, once_per_field
 
 __all__ = [
     "PREVIEW_SIDE_PX",
-    "STRIP_ROW_STEP",
     "composite_rgb",
     "grey_preview",
+    "lay_strip",
     "preview_shape",
     "stain_strip",
+    "strip_step",
 ]
 
 PREVIEW_SIDE_PX = 768
 """Longest side of the previews that a run keeps."""
 
-STRIP_ROW_STEP = 8
+_STRIP_ROW_STEP = 8
 """Each plane of a strip begins at a multiple of this, a JPEG's block: none bleeds into the next."""
 
 _WHITE_SHARE = 0.998
@@ -100,12 +103,32 @@ def stain_strip(fov: FieldOfView, *, max_side: int) -> npt.NDArray[np.uint8]:
     Returns
     -------
     ndarray
-        ``(4 * step, w)`` uint8: the planes in the order of ``CHANNELS``, each ``(h, w)`` and
-        continued with its last row to ``step``, the next multiple of ``STRIP_ROW_STEP``.
+        ``(4 * step, w)`` uint8: the planes in the order of ``CHANNELS``, as ``lay_strip``.
     """
-    planes = [_stretched(fov, channel, max_side) for channel in CHANNELS]
-    missing = -len(planes[0]) % STRIP_ROW_STEP
+    return lay_strip([_stretched(fov, channel, max_side) for channel in CHANNELS])
+
+
+def lay_strip(planes: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Lay planes ``(h, w)`` below each other, each continued with its last row to ``strip_step``.
+
+    Returns
+    -------
+    ndarray
+        ``(len(planes) * step, w)`` uint8.
+    """
+    missing = strip_step(len(planes[0])) - len(planes[0])
     return np.concatenate([np.pad(plane, ((0, missing), (0, 0)), "edge") for plane in planes])
+
+
+def strip_step(height: int) -> int:
+    """Give the rows from one plane of a strip to the next, a multiple of a JPEG's block.
+
+    Examples
+    --------
+    >>> strip_step(761)
+    768
+    """
+    return height + -height % _STRIP_ROW_STEP
 
 
 def preview_shape(height: int, width: int, *, max_side: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.errors import ImageError
 from hpacells.core.fov import FieldOfView
-from hpacells.images.preview import STRIP_ROW_STEP, composite_rgb, grey_preview
+from hpacells.images.preview import composite_rgb, grey_preview, strip_step
 from hpacells.predict.run_folder import COMPOSITE, PREVIEWS, STAINS
 
 __all__ = ["StainPictures", "picture_stains", "read_previews"]
@@ -77,7 +77,7 @@ def read_previews(run_folder: Path, fov_id: str) -> StainPictures:
     path = run_folder / PREVIEWS / STAINS / f"{fov_id}.jpg"
     strip = _read_jpeg(path, in_colour=False)
     height, width = composite.shape[:2]
-    step = height + -height % STRIP_ROW_STEP
+    step = strip_step(height)
     if strip.shape != (step * len(CHANNELS), width):
         raise ImageError(
             f"{path}: expected {len(CHANNELS)} planes of {height} x {width} below each other, got "

@@ -24,7 +24,7 @@ from hpacells.core.fov import FovRecord
 from hpacells.export.run_images import read_run_image
 from hpacells.export.run_reader import FinishedRun
 from hpacells.images.mask_files import find_mask, read_label_image
-from hpacells.images.preview import STRIP_ROW_STEP, grey_preview
+from hpacells.images.preview import grey_preview, lay_strip
 from hpacells.predict.run_folder import MASKS
 from hpacells.report.outlines import svg_path, trace_outlines
 from hpacells.report.stain_pictures import read_previews
@@ -186,13 +186,11 @@ class CellPictures:
 
     def _encode(self, look: _FieldLook, window: _Window) -> str:
         shown = (window.shown_px, window.shown_px)
-        missing = -window.shown_px % STRIP_ROW_STEP
         cut = [_slice(plane, window, 0) for plane in look.planes]
         if window.zoom < 1:
             cut = [cv2.resize(plane, shown, interpolation=cv2.INTER_AREA) for plane in cut]
-        strip = np.concatenate([np.pad(plane, ((0, missing), (0, 0)), "edge") for plane in cut])
         quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings.jpeg_quality]
-        content = cv2.imencode(".jpg", strip, quality)[1].tobytes()
+        content = cv2.imencode(".jpg", lay_strip(cut), quality)[1].tobytes()
         return f"data:image/jpeg;base64,{b64encode(content).decode()}"
 
 
