@@ -7,6 +7,9 @@ from hpacells.train.architecture import build_network
 from hpacells.train.optimizer import build_optimizer, clip_gradients, learning_rate_at
 
 
+GENERATOR = torch.Generator().manual_seed(0)
+
+
 def test_learning_rate_rises_then_falls(tiny_config):
     config = tiny_config.model_copy(update={"warmup_share": 0.1, "learning_rate": 1.0})
     rates = [learning_rate_at(step, 100, config) for step in range(100)]
@@ -42,6 +45,25 @@ def test_sgd_takes_the_step_of_nesterov(tiny_config):
         assert float(layer.weight.detach()) == pytest.approx(expected)
     plain = config.model_copy(update={"momentum": 0.0})
     assert build_optimizer([layer], plain).param_groups[0]["nesterov"] is False
+
+
+def test_muon_moves_a_matrix_by_an_orthogonal_one(tiny_config):
+    """Of a gradient with singular values 1 and 0.01 both directions move alike, at AdamW's scale."""
+    update = {"optimizer": "muon", "learning_rate": 0.1, "weight_decay": 0.0}
+    config = tiny_config.model_copy(update=update)
+    layer = nn.Linear(8, 8)
+    nn.init.zeros_(layer.weight)
+    bases = [torch.linalg.qr(draw)[0] for draw in torch.randn(2, 8, 8, generator=GENERATOR)]
+    layer.weight.grad = bases[0] @ torch.diag(torch.logspace(0, -2, 8)) @ bases[1].T
+    layer.bias.grad = torch.ones(8)
+    optimizer = build_optimizer([layer], config)
+    optimizer.step()
+    moved = torch.linalg.svdvals(layer.weight.detach()) / (0.1 * 0.2 * 8**0.5)
+    assert 0.5 < float(moved.min()) <= float(moved.max()) < 1.5
+    again = build_optimizer([layer], config)
+    again.load_state_dict(optimizer.state_dict())
+    assert again.state_dict()["state"][0]["use_muon"] is True
+    assert again.state_dict()["state"][1]["use_muon"] is False
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.0])

@@ -16,6 +16,7 @@ from timm.layers import (  # noqa: E402
 from timm.loss import AsymmetricLossMultiLabel  # noqa: E402
 from timm.models import VisionTransformer, get_pretrained_cfg, load_state_dict  # noqa: E402
 from timm.models.nfnet import NfCfg, NormFreeNet  # noqa: E402
+from timm.optim import Muon  # noqa: E402
 from timm.utils import ModelEmaV3  # noqa: E402
 from timm.utils.agc import adaptive_clip_grad  # noqa: E402
 from torchvision.ops import sigmoid_focal_loss  # noqa: E402
@@ -23,6 +24,7 @@ from torchvision.ops import sigmoid_focal_loss  # noqa: E402
 __all__ = [
     "AsymmetricLossMultiLabel",
     "ModelEmaV3",
+    "Muon",
     "NfCfg",
     "NormFreeNet",
     "ScaledStdConv2d",

@@ -80,8 +80,9 @@ class TrainConfig(ConfigSection):
     """Each epoch takes one bag from every training image."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Highest learning rate."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """AdamW, or stochastic gradient descent with momentum."""
+    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
+    """AdamW; Muon (``train.optimizer``), which learns most in few steps, at learning rates of
+    AdamW; or stochastic gradient descent with momentum."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Of ``sgd``."""
     nesterov: bool = True

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hpacells.model.timm_parts import adaptive_clip_grad
+from hpacells.model.timm_parts import Muon, adaptive_clip_grad
 from hpacells.train.config import TrainConfig
 
 __all__ = ["build_optimizer", "clip_gradients", "learning_rate_at"]
@@ -40,6 +40,12 @@ def build_optimizer(modules: Iterable[nn.Module], config: TrainConfig) -> torch.
     -------
     Optimizer
         With two groups of parameters, decayed ones first.
+
+    References
+    ----------
+    Muon (https://kellerjordan.github.io/posts/muon/, by timm): a weight matrix, or a convolution's
+    weights as one, moves by its momentum (0.95, Nesterov's) made orthogonal, at the scale of an
+    AdamW step (Liu et al. 2025, https://arxiv.org/abs/2502.16982); vectors move by NAdamW.
     """
     trained = [p for module in modules for p in module.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
@@ -54,6 +60,8 @@ def build_optimizer(modules: Iterable[nn.Module], config: TrainConfig) -> torch.
         return torch.optim.SGD(
             groups, lr=config.learning_rate, momentum=config.momentum, nesterov=nesterov
         )
+    if config.optimizer == "muon":
+        return Muon(groups, lr=config.learning_rate, nesterov=True)
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
