@@ -56,11 +56,22 @@ def test_negative_is_derived_unless_the_recipe_says_otherwise():
         "product"
     )
     for rule in ("own", "one_minus_max"):
-        chosen = read_train_config(None, postprocessing={"negative": rule})
+        chosen = read_train_config(None, postprocessing={"negative": rule}, negative_target="image")
         assert chosen.postprocessing.negative == rule
         assert TrainConfig.model_validate(chosen.model_dump(mode="json")) == chosen
     with pytest.raises(ConfigError, match=r"negative_target 'none' never trains"):
         read_train_config(None, postprocessing={"negative": "own"}, negative_target="none")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"pooling": "attention"}, {"cell_loss_weight": 0}],
+    ids=lambda given: next(iter(given)),
+)
+def test_a_recipe_that_teaches_nothing_is_refused(settings):
+    with pytest.raises(ConfigError, match=r"image_loss_weight: without an image loss"):
+        read_train_config(None, **settings)
+    assert read_train_config(None, **settings, image_loss_weight=0.5)
 
 
 def test_softening_under_a_teacher_of_the_whole_target_is_refused():

@@ -215,7 +215,14 @@ def judge(logits, labels, corrected=None, *, asked=None, **settings):
         None if corrected is None else torch.from_numpy(corrected),
     )
     config = TrainConfig.model_validate(
-        {"cell_positive_weight": 1, "pooling": "max", "cell_loss_weight": 0.5} | settings
+        {
+            "pooling": "max",
+            "image_loss_weight": 1,
+            "cell_loss_weight": 0.5,
+            "label_count_power": 0,
+            "negative_target": "image",
+        }
+        | settings
     )
     answers = Answers(logits, torch.zeros((len(logits), 2)), teacher=asked)
     return step_loss(answers, step, config, progress=1.0)

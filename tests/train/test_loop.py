@@ -53,6 +53,7 @@ def test_everything_that_a_training_keeps_is_continued(data, tiny_config, tmp_pa
         {
             **tiny_config.model_dump(),
             "pooling": "attention",
+            "image_loss_weight": 1.0,
             "soften": {"share": 0.2, "start_share": 0.0},
             "teacher": {"weight": 0.9, "start_share": 0.0, "prior": True},
             "consistency": {"weight": 0.1},

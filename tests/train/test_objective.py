@@ -20,6 +20,10 @@ from hpacells.train.objective import (
 from hpacells.train.teacher import PresencePrior, shift_to_mean
 
 LOG2 = float(np.log(2))
+PLAIN = {
+    "image_loss_weight": 1.0, "cell_loss_weight": 1.0, "label_count_power": 0.0,
+    "negative_target": "image", "teacher": {"weight": 0.0, "prior": False},
+}  # fmt: skip
 
 
 def make_step(labels, sizes, cell_targets=None):
@@ -44,9 +48,7 @@ def draw_logits(n, seed=0):
 def judge(logits, step, *, progress=1.0, attention=None, prior=None, more=None, **settings):
     more = dict(more or {})
     chance = more.pop("chance", None)
-    config = TrainConfig.model_validate(
-        {"cell_loss_weight": 1.0, "cell_positive_weight": 1.0, **settings}
-    )
+    config = TrainConfig.model_validate({**PLAIN, **settings})
     return step_loss(
         answers_of(logits, **more),
         step,
@@ -244,7 +246,7 @@ def test_the_teacher_begins_when_its_share_is_done():
     step = make_step([[2]], [3])
     asked = [wants_teacher(config, step, progress=share) for share in (0.0, 0.29, 0.3, 1.0)]
     assert asked == [0, 0, 1, 1]
-    assert not wants_teacher(TrainConfig(), step, progress=1.0)
+    assert not wants_teacher(TrainConfig(teacher={"weight": 0}), step, progress=1.0)
     own = make_step([[2]], [3], torch.zeros((3, N_LOCATIONS)))
     assert not wants_teacher(config, own, progress=1.0)
 
@@ -266,7 +268,7 @@ def test_attention_is_trained_with_the_image_loss():
     attention = AttentionPooling(4, N_LOCATIONS)
     generator = torch.Generator().manual_seed(3)
     answers = Answers(draw_logits(3), torch.randn((3, 4), generator=generator))
-    config = TrainConfig(pooling="attention")
+    config = TrainConfig(pooling="attention", image_loss_weight=1.0)
     assert config.prediction_pooling == "lse"
     step_loss(answers, step, config, progress=0.0, attention=attention).total.backward()
     assert attention.score.weight.grad.abs().sum() > 0

@@ -6,7 +6,6 @@ from torch import nn
 from hpacells.train.architecture import build_network
 from hpacells.train.optimizer import build_optimizer, clip_gradients, learning_rate_at
 
-
 GENERATOR = torch.Generator().manual_seed(0)
 
 
@@ -48,7 +47,7 @@ def test_sgd_takes_the_step_of_nesterov(tiny_config):
 
 
 def test_muon_moves_a_matrix_by_an_orthogonal_one(tiny_config):
-    """Of a gradient with singular values 1 and 0.01 both directions move alike, at AdamW's scale."""
+    """All directions move alike, at AdamW's scale, though the gradient's differ a hundredfold."""
     update = {"optimizer": "muon", "learning_rate": 0.1, "weight_decay": 0.0}
     config = tiny_config.model_copy(update=update)
     layer = nn.Linear(8, 8)

@@ -78,11 +78,11 @@ class TrainConfig(ConfigSection):
     the gradient stays the whole step's. Above 1 each cell is computed twice forward."""
     epochs: int = Field(default=30, ge=1)
     """Each epoch takes one bag from every training image."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
     """Highest learning rate."""
-    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
-    """AdamW; Muon (``train.optimizer``), which learns most in few steps, at learning rates of
-    AdamW; or stochastic gradient descent with momentum."""
+    optimizer: Literal["adamw", "muon", "sgd"] = "muon"
+    """Muon (``train.optimizer``), which learns most in few steps from random weights, at learning
+    rates of AdamW; AdamW; or stochastic gradient descent with momentum."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Of ``sgd``."""
     nesterov: bool = True
@@ -100,17 +100,17 @@ class TrainConfig(ConfigSection):
     its weights are not exported, and the model pools by ``lse``."""
     loss: LossConfig = LossConfig()
     """Of images and of cells."""
-    image_loss_weight: float = Field(default=1.0, ge=0)
+    image_loss_weight: float = Field(default=0.0, ge=0)
     """Weight of the loss of the pooled bags."""
-    cell_loss_weight: float = Field(default=0.1, ge=0)
+    cell_loss_weight: float = Field(default=1.0, ge=0)
     """Weight of the loss that gives every cell its image's label."""
-    cell_positive_weight: float = Field(default=0.5, ge=0)
+    cell_positive_weight: float = Field(default=1.0, ge=0)
     """Weight, in that loss, of the classes that the label has: some cells lack them. Not with
     targets of single cells, and not in ``soft_ap``."""
     corrected_weight: float = Field(default=1.0, ge=0)
     """Weight of a cell that people corrected (``train --corrections``), in place of
     ``cell_loss_weight``: what is said of the cell itself is not noisy."""
-    label_count_power: float = Field(default=0.0, ge=0, le=5)
+    label_count_power: float = Field(default=1.4, ge=0, le=5)
     """How much less that weight is where the label has several locations: divided by their number
     to this power. Whatever a cell shows, a label of one location names it; one of three names two
     more that it may lack. 0 treats all labels alike. A cell that the teacher answers for counts
@@ -119,12 +119,12 @@ class TrainConfig(ConfigSection):
     """``modelled``: while cells have only their image's label, the cell loss asks for the
     probability of that label, given the cell and the measured presence of each location
     (``train.objective.logits_of_label``); a cell that lacks it is hardly pulled towards it."""
-    negative_target: Literal["image", "none"] = "image"
+    negative_target: Literal["image", "none"] = "none"
     """``none`` leaves Negative out of every loss: it is derived from the others."""
     soften: SoftenConfig = SoftenConfig()
     """Large-loss positives; off by default."""
     teacher: TeacherConfig = TeacherConfig()
-    """Targets from the averaged network; off by default."""
+    """Targets from the averaged network."""
     consistency: ConsistencyConfig = ConsistencyConfig()
     """In the field and alone; off by default."""
     postprocessing: Postprocessing = Postprocessing(negative="product")
@@ -210,6 +210,13 @@ class TrainConfig(ConfigSection):
             raise ValueError(
                 "postprocessing.negative: 'own' scores an answer that negative_target 'none' never "
                 "trains. Leave one of them out."
+            )
+        if self.image_loss_weight == 0 and (
+            self.pooling == "attention" or self.cell_loss_weight == self.consistency.weight == 0
+        ):
+            raise ValueError(
+                "image_loss_weight: without an image loss nothing teaches the pooling 'attention', "
+                "without a cell loss too nothing teaches the network. Set a weight above 0."
             )
         if self.soften.share > 0 and self.teacher.weight == 1:
             raise ValueError(

@@ -176,14 +176,14 @@ class LossConfig(ConfigSection):
 class TeacherConfig(ConfigSection):
     """The averaged network's answers as targets of cells; see ``train.objective``."""
 
-    weight: float = Field(default=0.0, ge=0, le=1)
+    weight: float = Field(default=1.0, ge=0, le=1)
     """Share of a cell's target, for the locations of its image's label, that is the teacher's
     probability; the rest is the label. 0 turns it off. Cells with targets of their own keep them:
     with ``rounds`` it serves the folds' first round only. It does not speak for cells of bags that
     ``synthesis`` made: their label is clean."""
-    start_share: float = Field(default=0.3, ge=0, lt=1)
+    start_share: float = Field(default=0.5, ge=0, lt=1)
     """Share of the steps before it begins: a teacher must have learned something."""
-    prior: bool = False
+    prior: bool = True
     """Shift the teacher's logits so that a location on the label is, on average, found in as many
     cells as measured (``core.label_noise.PRESENCE``)."""
 
