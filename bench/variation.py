@@ -8,7 +8,10 @@ simulator's default effects. Over all of them together, spatial and intensity ap
 - *found*: share of the designed fields of 12 cells and more with q < .05, corrected over all;
 - *ROC AUC*: designed against not designed fields of 12 cells and more, ranked by p. Beside it that
   of the score itself, and that of p against uniform fields alone (a label of one place): the others
-  differ by ordinary scatter, too.
+  differ by ordinary scatter, too;
+- *places told apart*: within fields without design, how well the scores of a place rank the cells
+  that carry it above those that do not (ROC AUC, mean over a field's places, weighted by cells).
+  It bounds what any spatial statistic of the scores can find: docs/variation.md has the curve.
 
 ``--scored DATASET RUN`` judges fields that were simulated and run before. Intervals: 95 %, fields
 drawn with replacement (AUC) or Clopper and Pearson (shares).
@@ -27,11 +30,15 @@ from simulated_data import RESULTS, ROOT, hpacells
 
 from hpacells.core.locations import NEGATIVE
 from hpacells.core.storage import write_json
+from hpacells.evaluate.label_overlap import overlap_labels
+from hpacells.images.mask_files import mask_path, read_label_image
 from hpacells.runtime.registry import resolve_model
 from hpacells.runtime.variation_null import VariationNull, read_null
 from hpacells.variation.null import KINDS
+from hpacells.variation.run_cells import open_run
 from hpacells.variation.scores import score_variation
 
+LEAST_IOU, LEAST_BESIDE = 0.6, 2
 LEAST_CELLS, ALPHA, LIMITS = 12, 0.05, (0.03, 0.06)
 FOUND = {"spatial": 0.70, "intensity": 0.85}
 AUC = {"spatial": 0.90, "intensity": 0.95}
@@ -48,7 +55,7 @@ def main() -> None:
         sys.exit(f"{options.model}: has no null of variation; see scripts/fit_variation_null.py")
     scored = [tuple(pair) for pair in options.scored] or _simulate(options)
     fields = [row for data, run in scored for row in _read(data, run, null)]
-    rows = [row for kind in KINDS for row in _judge(fields, kind)]
+    rows = [row for kind in KINDS for row in _judge(fields, kind)] + [_places_row(scored)]
     content = {
         "rows": rows,
         "model": options.model,
@@ -95,8 +102,11 @@ def _read(data: Path, run: Path, null: VariationNull) -> list[Row]:
     """Score a run's fields, each with what was designed; samples of Negative are left out."""
     with (data / "truth" / "fields.csv").open(newline="", encoding="utf-8") as file:
         truth = {row["ID"]: row for row in csv.DictReader(file)}
-    tables = (pq.read_table(run / f"{name}.parquet") for name in ("cells", "fields"))
-    table = score_variation(*tables, null=null)
+    cells, fields, embeddings = (
+        pq.read_table(run / f"{name}.parquet") for name in ("cells", "fields", "embeddings")
+    )
+    cells = cells.append_column("embedding", embeddings["embedding"])
+    table = score_variation(cells, fields, null=null)
     return [
         {**row, "kind": truth[row["id"]]["kind"], "label": truth[row["id"]]["Label"]}
         for row in table.to_pylist()
@@ -156,6 +166,42 @@ def _judge(fields: list[Row], kind: str) -> list[Row]:
             "met": None,
         },
     ]
+
+
+def _places_row(scored: list[tuple[Path, Path]]) -> Row:
+    told = np.array([pair for data, run in scored for pair in _place_aucs(data, run)])
+    return {
+        "what": f"places told apart within even fields, ROC AUC, {len(told)} places of a field",
+        "asked": "reported",
+        "measured": f"{np.average(told[:, 0], weights=told[:, 1]):.3f}" if len(told) else "none",
+        "met": None,
+    }
+
+
+def _place_aucs(data: Path, run: Path) -> list[tuple[float, int]]:
+    """Give AUC and number of cells of each place of each even field that some cells lack."""
+    carried: dict[str, dict[int, set[int]]] = {}
+    with (data / "truth" / "cells.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["variation"] == "none":
+                places = set(map(int, row["Label"].split("|")))
+                carried.setdefault(row["ID"], {})[int(row["cell_id"])] = places
+    told = []
+    for fov_id, cells in open_run(run).done_fields():
+        if fov_id not in carried:
+            continue
+        folders = run / "masks", data / "truth"
+        found, true = (read_label_image(mask_path(folder, fov_id, "cells")) for folder in folders)
+        partners = overlap_labels(found, true, fov_id).partners(LEAST_IOU)
+        known = np.array([int(cell_id) in partners for cell_id in cells.cell_ids], np.bool_)
+        of_cells = [carried[fov_id][partners[int(i)]] for i in cells.cell_ids[known]]
+        for place in set().union(*of_cells) - {NEGATIVE}:
+            has = np.array([place in places for places in of_cells])
+            if min(has.sum(), (~has).sum()) >= LEAST_BESIDE:
+                p = cells.probabilities[known, place]
+                area = mannwhitneyu(p[has], p[~has]).statistic / (has.sum() * (~has).sum())
+                told.append((float(area), len(has)))
+    return told
 
 
 def _share(count: int, of: int) -> str:

@@ -26,6 +26,7 @@ def _draw_cells(rng, n=None, *, switched=0.0, spread=0.25):
         nucleus_area_um2=0.25 * area,
         dna_total=area * rng.uniform(8, 16, n),
         doubt=rng.uniform(0, 1, n),
+        embedding=np.zeros((n, 0)),
     )
 
 

@@ -243,6 +243,54 @@ def test_without_a_null_the_table_says_why_and_a_run_folder_takes_its_copy(
     assert write_variation(tmp_path).equals(score_variation(cells, fields, null=drawn_null))
 
 
+def embedded_run(folder, drawn_null, draw_cells):
+    """A run folder with embeddings, read 7 rows at a time, and a null that asks for them."""
+    rng = np.random.default_rng(8)
+    cells, fields = run_of([(f"f{i}", None, draw_cells(rng, 11)) for i in range(4)])
+    numbers = pa.array(rng.normal(size=(len(cells), 2)).tolist(), pa.list_(pa.float32()))
+    weights = (1.0, *[0.0] * 22, 0.3, -0.2)
+    null = drawn_null.model_copy(update={"amount_weights": weights})
+    embeddings = cells.select(["fov_id", "cell_id"]).append_column("embedding", numbers)
+    embeddings = embeddings.append_column("term_x", pa.array([0.5] * len(cells)))
+    pq.write_table(cells, folder / "cells.parquet", row_group_size=9)
+    pq.write_table(fields, folder / "fields.parquet")
+    pq.write_table(embeddings, folder / "embeddings.parquet", row_group_size=5)
+    write_json(folder / NULL_FILE, null.model_dump(mode="json"))
+    return cells.append_column("embedding", numbers), fields, null
+
+
+def test_embeddings_are_read_beside_their_cells(tmp_path, monkeypatch, drawn_null, draw_cells):
+    cells, fields, null = embedded_run(tmp_path, drawn_null, draw_cells)
+    expected = score_variation(cells, fields, null=null)
+    assert expected["intensity_p"].null_count == 0
+    assert not expected.equals(score_variation(cells, fields, null=drawn_null))
+    monkeypatch.setattr(run_cells, "_BATCH_ROWS", 7)
+    assert write_variation(tmp_path).equals(expected)
+
+
+def test_without_embeddings_intensity_has_no_p_and_the_table_says_why(
+    tmp_path, drawn_null, draw_cells
+):
+    embedded_run(tmp_path, drawn_null, draw_cells)
+    (tmp_path / "embeddings.parquet").unlink()
+    table = write_variation(tmp_path)
+    assert "embeddings.parquet is missing" in json.loads(table.schema.metadata[NOTES_KEY])["no_p"]
+    assert table["intensity_p"].null_count == table["intensity_q"].null_count == 4
+    assert table["intensity_score"].null_count == table["spatial_p"].null_count == 0
+
+
+def test_embeddings_of_other_cells_are_refused(tmp_path, drawn_null, draw_cells):
+    embedded_run(tmp_path, drawn_null, draw_cells)
+    embeddings = pq.read_table(tmp_path / "embeddings.parquet")
+    for wrong in (embeddings.slice(1), embeddings.slice(0, 20)):
+        pq.write_table(wrong, tmp_path / "embeddings.parquet")
+        with pytest.raises(TableError, match="row by row, got others"):
+            write_variation(tmp_path)
+    pq.write_table(embeddings.drop_columns("cell_id"), tmp_path / "embeddings.parquet")
+    with pytest.raises(TableError, match="cell_id missing"):
+        write_variation(tmp_path)
+
+
 def test_a_half_done_run_is_told_to_go_on(tmp_path):
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(InputError, match="not finished: the same 'hpacells run' continues it"):

@@ -80,6 +80,9 @@ class VariationNull(_Frozen):
     """Fields that it was fitted on."""
     source: str
     """Which fields, in words."""
+    amount_weights: tuple[float, ...] = ()
+    """Of ``variation.amounts``, taught by known amounts; without them intensity is judged by the
+    spread of amounts that are corrected within the field."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

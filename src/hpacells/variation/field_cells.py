@@ -40,6 +40,8 @@ class FieldCells:
         ``(N, 19)`` cell scores.
     protein, area_um2, nucleus_area_um2, dna_total, doubt
         ``(N,)`` as in ``cells.parquet``.
+    embedding
+        ``(N, E)``; E is 0 where the embeddings are not known.
     """
 
     cell_ids: npt.NDArray[np.int64]
@@ -49,6 +51,7 @@ class FieldCells:
     nucleus_area_um2: Floats
     dna_total: Floats
     doubt: Floats
+    embedding: Floats
 
     def __len__(self) -> int:
         return len(self.cell_ids)
@@ -65,7 +68,7 @@ class FieldCells:
 
 
 def select_cells(cells: pa.Table) -> FieldCells:
-    """Pick the cells that count from rows of one field."""
+    """Pick the cells that count from rows of one field, which may have a column ``embedding``."""
     counts = pc.equal(cells["status"], CellStatus.OK.value)
     for name in EXCLUDING_FLAGS:
         if name in cells.column_names:
@@ -81,7 +84,15 @@ def select_cells(cells: pa.Table) -> FieldCells:
         nucleus_area_um2=nucleus,
         dna_total=dna,
         doubt=doubt,
+        embedding=_embedding(kept),
     )
+
+
+def _embedding(cells: pa.Table) -> Floats:
+    if "embedding" not in cells.column_names or not len(cells):
+        return np.zeros((len(cells), 0))
+    values = cells["embedding"].combine_chunks().flatten().to_numpy()
+    return np.asarray(values.reshape(len(cells), -1), np.float64)
 
 
 def fields_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, FieldCells]]:

@@ -13,7 +13,7 @@ field gets brighter. Undefined where every cell is black.
 What is *tested* is sharper than what is told, because the null (``variation.null``) leaves ordinary
 scatter in: ``main_axis_variance``, the variance of the cells along the one axis on which their
 distributions differ most, and ``corrected_spread``, the spread of the amounts from which size,
-reference stain and place were taken out.
+reference stain and place were taken out, or the spread of learned amounts (``variation.amounts``).
 
 Both scores come out smaller by a factor of about (n - 1)/n in a sample of n cells than in very
 many. A bootstrap replicate shrinks by the same factor once more, which is undone, so that
@@ -34,6 +34,7 @@ __all__ = [
     "location_distributions",
     "main_axis_variance",
     "spatial_variation",
+    "weighted_spread",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -161,12 +162,16 @@ def corrected_amounts(cells: FieldCells) -> Floats:
 
 
 def corrected_spread(cells: FieldCells) -> float:
-    """Give the standard deviation of the logarithms of ``corrected_amounts``.
+    """Give the ``weighted_spread`` of the logarithms of ``corrected_amounts``."""
+    return weighted_spread(cells, np.log(corrected_amounts(cells)))
+
+
+def weighted_spread(cells: FieldCells, amounts: Floats) -> float:
+    """Give the standard deviation of ``(N,)`` log amounts.
 
     A cell weighs as the square of its surest place: the amount of a cell that shows no place is
     that of unspecific staining.
     """
-    amounts = np.log(corrected_amounts(cells))
     weights = np.delete(cells.probabilities, NEGATIVE, axis=1).max(axis=1) ** 2 + 1e-6
     mean = np.average(amounts, weights=weights)
     return float(np.sqrt(np.average((amounts - mean) ** 2, weights=weights)))

@@ -27,6 +27,7 @@ from scipy.stats import norm, truncnorm
 from hpacells.core.errors import InputError
 from hpacells.core.locations import LOCATION_KEYS, NEGATIVE
 from hpacells.runtime.variation_null import NULL_LEVELS, KindNull, VariationNull
+from hpacells.variation.amounts import learned_spread
 from hpacells.variation.field_cells import FieldCells
 from hpacells.variation.measures import (
     corrected_spread,
@@ -83,13 +84,18 @@ class Judged:
     p: float
 
 
-def describe_field(cells: FieldCells) -> tuple[dict[str, float], Floats]:
+def describe_field(
+    cells: FieldCells, amount_weights: Sequence[float] = ()
+) -> tuple[dict[str, float], Floats]:
     """Give the statistics of a field's cells and the features to match on.
 
     Parameters
     ----------
     cells
         At least one.
+    amount_weights
+        Of the null that they are to be judged by; where there are some, the intensity of cells
+        without embeddings is undefined.
 
     Returns
     -------
@@ -101,8 +107,10 @@ def describe_field(cells: FieldCells) -> tuple[dict[str, float], Floats]:
     statistics = {}
     if len(places):
         statistics["spatial"] = float(np.log(main_axis_variance(places) + _FLOOR["spatial"]))
-    if cells.protein.any():
-        statistics["intensity"] = float(np.log(corrected_spread(cells) + _FLOOR["intensity"]))
+    learned = len(amount_weights) > 0
+    if cells.protein.any() and (cells.embedding.shape[1] or not learned):
+        spread = learned_spread(cells, amount_weights) if learned else corrected_spread(cells)
+        statistics["intensity"] = float(np.log(spread + _FLOOR["intensity"]))
     mean = np.delete(cells.probabilities, NEGATIVE, axis=1).mean(axis=0)
     shares = mean / max(float(mean.sum()), 1e-6)
     entropy = -float(shares @ np.log(np.maximum(shares, 1e-12)))
@@ -144,7 +152,11 @@ def judge_field(null: VariationNull, kind: str, statistic: float, features: Floa
 
 
 def fit_null(
-    fields: Sequence[tuple[dict[str, float], Floats]], *, source: str, trimmed: bool
+    fields: Sequence[tuple[dict[str, float], Floats]],
+    *,
+    source: str,
+    trimmed: bool,
+    amount_weights: tuple[float, ...] = (),
 ) -> VariationNull:
     """Fit the null to fields that do not vary by design.
 
@@ -156,6 +168,9 @@ def fit_null(
         Which fields these are, in words.
     trimmed
         Whether some of them may vary after all.
+    amount_weights
+        For the fields to judge. Those that described ``fields`` must not have been taught by the
+        same field, or the null would be too narrow.
 
     Returns
     -------
@@ -188,13 +203,14 @@ def fit_null(
         source=source,
         spatial=kinds["spatial"],
         intensity=kinds["intensity"],
+        amount_weights=amount_weights,
     )
 
 
 def _fit_kind(features: Floats, values: Floats, *, trimmed: bool) -> KindNull:
     expected, residuals = _regress(features, values, _RIDGE_MEAN)
-    spread = _regress_spread(features, residuals)
-    z = residuals / np.exp(features @ spread)
+    spread, own = _regress_spread(features, residuals)
+    z = residuals / np.exp(own)
     if not trimmed:
         quantiles = np.quantile(z, NULL_LEVELS)
         tail = float((z[z > quantiles[-1]] - quantiles[-1]).mean())
@@ -202,9 +218,9 @@ def _fit_kind(features: Floats, values: Floats, *, trimmed: bool) -> KindNull:
         kept, middle, scale = np.ones(len(z), np.bool_), 0.0, 1.0
         for _ in range(_ROUNDS):
             expected, residuals = _regress(features[kept], values[kept], _RIDGE_MEAN)
-            spread = _regress_spread(features[kept], residuals)
+            spread, own = _regress_spread(features[kept], residuals)
             z = (values - features @ expected) / np.exp(features @ spread)
-            z[kept] = residuals / np.exp(features[kept] @ spread)
+            z[kept] = residuals / np.exp(own)
             scale = float(z[kept].std() / _CUT_NORMAL.std())
             middle = float(z[kept].mean() - scale * _CUT_NORMAL.mean())
             kept = z < middle + _CUT * scale
@@ -219,9 +235,11 @@ def _fit_kind(features: Floats, values: Floats, *, trimmed: bool) -> KindNull:
     )
 
 
-def _regress_spread(features: Floats, residuals: Floats) -> Floats:
+def _regress_spread(features: Floats, residuals: Floats) -> tuple[Floats, Floats]:
+    """Fit the log spread; beside it, of each row, what a fit without it expects."""
     sizes = np.log(np.maximum(np.abs(residuals), _LEAST_RESIDUAL))
-    return _regress(features, sizes, _RIDGE_SPREAD)[0]
+    spread, left = _regress(features, sizes, _RIDGE_SPREAD)
+    return spread, sizes - left
 
 
 def _regress(features: Floats, values: Floats, ridge: float) -> tuple[Floats, Floats]:

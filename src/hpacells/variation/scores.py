@@ -52,8 +52,12 @@ __all__ = ["NOTES_KEY", "field_generator", "score_variation", "write_variation"]
 
 NOTES_KEY = b"hpacells.variation"
 """Metadata of the table, JSON: ``negative_only_cells`` (left out of spatial scores), ``min_cells``,
-and ``no_p``: why p and q are null, or an empty text."""
+and ``no_p``: why p and q, or those of one kind, are null, or an empty text."""
 
+_NO_EMBEDDINGS = (
+    "No p and q of intensity: the model's null judges by embeddings, and embeddings.parquet is "
+    "missing."
+)
 _NO_NULL = FoundNull(None, "No p and q: no measurement-error null was given.")
 
 Floats = npt.NDArray[np.float64]
@@ -142,7 +146,8 @@ def score_variation(
     Parameters
     ----------
     cells
-        With the columns of ``CELL_SCHEMA``, sorted by fov_id.
+        With the columns of ``CELL_SCHEMA``, sorted by fov_id, and ``embedding`` where the null
+        asks for it.
     fields
         With the columns of ``FIELD_SCHEMA``.
     config
@@ -178,7 +183,9 @@ def _score(
     rows = {("field", fov_id): _empty_row("field", fov_id) for fov_id in run.groups}
     groups = {key: _Group() for keys in run.groups.values() for key in keys}
     negative_only = 0
-    for count, (fov_id, cells) in enumerate(run.done_fields(), start=1):
+    learned = found.null is not None and bool(found.null.amount_weights)
+    no_p = found.why if run.has_embeddings or not learned else _NO_EMBEDDINGS
+    for count, (fov_id, cells) in enumerate(run.done_fields(embedded=learned), start=1):
         measured = _measure_field(fov_id, cells, config, found.null)
         negative_only += int((~cells.has_place).sum())
         row = rows["field", fov_id]
@@ -196,7 +203,7 @@ def _score(
     notes = {
         "negative_only_cells": negative_only,
         "min_cells": config.min_cells,
-        "no_p": found.why,
+        "no_p": no_p,
     }
     table = pa.Table.from_pylist([rows[key] for key in ordered], schema=VARIATION_SCHEMA)
     return table.replace_schema_metadata({NOTES_KEY: json.dumps(notes).encode()})
@@ -207,7 +214,10 @@ def _measure_field(
 ) -> dict[str, _Measured]:
     """Measure what is defined of one field."""
     rng = field_generator(config.seed, fov_id)
-    statistics, features = describe_field(cells) if null and len(cells) else ({}, np.zeros(0))
+    statistics: dict[str, float] = {}
+    features = np.zeros(0)
+    if null and len(cells):
+        statistics, features = describe_field(cells, null.amount_weights)
     measured = {}
     for kind, measure, values in (
         ("spatial", spatial_variation, location_distributions(cells.probabilities)),
@@ -221,7 +231,9 @@ def _measure_field(
             continue
         replicates = measure(values, bootstrap_counts(rng, n, config.n_replicates))
         replicates = np.clip(np.nan_to_num(replicates, nan=score) * n / (n - 1), 0.0, 1.0)
-        judged = judge_field(null, kind, statistics[kind], features) if null else None
+        judged = None
+        if null and kind in statistics:
+            judged = judge_field(null, kind, statistics[kind], features)
         measured[kind] = _Measured(score, replicates, n, judged)
     return measured
 
