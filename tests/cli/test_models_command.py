@@ -123,6 +123,7 @@ def test_weights_of_a_segmenter_come_and_go(shipped, published):
     assert "expected sha256" in str(RUNNER.invoke(app, ["verify", "mine"]).exception)
     assert "1 file(s) removed" in RUNNER.invoke(app, ["remove", "mine"]).output
     assert not published.exists()
+    assert "it was not installed" in RUNNER.invoke(app, ["remove", "mine"]).output
 
 
 @pytest.mark.parametrize("action", ["install", "remove"])

@@ -229,6 +229,21 @@ def test_a_description_and_an_archive_that_cannot_be_read(publish, serve):
         install(entry)
 
 
+def test_nothing_is_unpacked_to_a_place_that_the_package_names(publish, serve, tmp_path):
+    entry = publish()
+    with zipfile.ZipFile(serve[0] / "package.zip", "a") as archive:
+        archive.writestr("../../evil", "no")
+        archive.writestr(f"{tmp_path}/evil", "no")
+    install(entry)
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_package_that_unpacks_without_end_is_refused_unread(publish, monkeypatch):
+    monkeypatch.setattr("hpacells.model.bioimageio_package._MAX_BYTES", 10)
+    with pytest.raises(ModelError, match="unpacks to more than 10 bytes"):
+        install(publish())
+
+
 def test_the_graph_is_one_that_onnx_accepts(publish):
     folder = install(publish())
     onnx.checker.check_model(onnx.load_model(folder.graph_path), full_check=True)

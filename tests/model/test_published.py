@@ -53,6 +53,9 @@ def test_from_the_server_to_a_run_folder_and_back(
     asked = ("run", tmp_path / "images", tmp_path / "out", "--model", entry.name)
     asked += ("--pixel-size-um", 0.64, "--workers", 1, "--segmenter", "watershed")
     assert run(*asked) == 0
+    told = capsys.readouterr().out
+    assert "1 fields, model small-subcell, 1 worker(s)" in told
+    assert f"cell by cell: {tmp_path / 'out' / 'terms.parquet'}" in told
     terms = pq.read_table(tmp_path / "out" / "terms.parquet")
     cells = pq.read_table(tmp_path / "out" / "cells.parquet")
     assert terms["cell_id"].to_pylist() == cells["cell_id"].to_pylist()

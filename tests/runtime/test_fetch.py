@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.error import HTTPError
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_a_broken_download_is_continued(server, cache_folder):
     (path,) = install_weights(weights, tell=str, progress=lambda *now: told.append(now)).values()
     assert path.read_bytes() == FIRST
     assert server.asked == [None, "bytes=600000-"]
-    assert told[-1][:2] == (1, 1)
+    assert told[-1] == (1, 1, "a.pt")
     assert sorted(p.name for p in path.parent.iterdir()) == ["a.pt"]
 
 
@@ -110,6 +111,22 @@ def test_without_a_validator_nothing_is_kept(server, cache_folder):
     server.etag = None
     assert "are kept" not in break_off(server, weights_of(server))
     assert not (cache_folder / "w").exists()
+
+
+def test_a_refusal_leaves_no_connection_open(server):
+    """Else the socket is closed whenever memory is tidied, with a warning in another test."""
+    server.content, refused = b"", []
+
+    def opener(url, headers):
+        try:
+            return fetch.open_url(url, headers)
+        except HTTPError as error:
+            refused.append(error)
+            raise
+
+    with pytest.raises(ModelError, match="cannot be fetched"):
+        install_weights(weights_of(server), tell=str, opener=opener)
+    assert [error.fp.closed for error in refused] == [True]
 
 
 def test_a_part_longer_than_the_file_is_forgotten(server, cache_folder):

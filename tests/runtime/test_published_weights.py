@@ -66,7 +66,8 @@ def test_fetched_once_and_the_licence_is_told_before(cache):
     assert paths == {"a.pt": cache / "w" / "a.pt"}
     assert paths["a.pt"].read_bytes() == CONTENT
     assert told[0] == ("The weights. Licence: CC-BY-4.0. Cite them.", 0)
-    assert "https://example.org/a" in told[1][0]
+    assert told[1][0].startswith(f"1 file(s) go to {cache / 'w'}, each checked against the sha256")
+    assert told[2] == ("fetching https://example.org/a", 0)
     again = install_weights(weights, tell=pytest.fail, opener=opener)
     assert again == paths
     assert opened == ["https://example.org/a"]
@@ -185,6 +186,14 @@ def test_an_archive_that_is_none_or_lacks_the_member_is_refused(cache, content):
     with pytest.raises(ModelError, match=r"take m/a\.pt out of"):
         install_weights(weights, tell=str, opener=opener)
     assert missing_files(weights)
+
+
+def test_an_archive_that_unpacks_without_end_is_refused_unread(cache, monkeypatch):
+    monkeypatch.setattr("hpacells.runtime.published_weights._MAX_MEMBER_BYTES", len(CONTENT) - 1)
+    weights, opener, _ = make(zipped(**{"a.pt": CONTENT}), member="a.pt", sha256=None)
+    with pytest.raises(ModelError, match="unpacks to more than"):
+        install_weights(weights, tell=str, opener=opener)
+    assert kept(cache) == []
 
 
 def damaged(kind):

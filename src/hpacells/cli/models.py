@@ -51,13 +51,17 @@ def models(
     install shows the licence, fetches the published files into the cache folder (a broken download
     is continued), and converts a classifier once to a model folder; nothing in a file is ever run.
     What a file is checked against is said: where no sha256 of it is known, that of its first sight.
-    Once installed, everything works without a network.
+    Once installed, everything works without a network. Which model for what: docs/models.md.
 
     Example: hpacells models
+
+    Example: hpacells models list subcell
 
     Example: hpacells models install subcell
 
     Example: hpacells models install subcell --from /media/stick/subcell
+
+    Example: hpacells models remove subcell
 
     Example: hpacells models verify nfnet-sim
     """
@@ -68,7 +72,9 @@ def models(
         _install(_named(action, name, published), source)
     elif action == "remove":
         entry = _named(action, name, published)
-        typer.echo(f"{entry.name}: {remove_weights(entry.weights)} file(s) removed.")
+        n = remove_weights(entry.weights)
+        told = f"{n} file(s) removed" if n else "nothing to remove, it was not installed"
+        typer.echo(f"{entry.name}: {told}.")
     elif action == "verify":
         _verify(name, published)
     else:

@@ -20,8 +20,10 @@ from hpacells.predict.engine import run_fields
 from hpacells.predict.plan import count_cores, plan_execution
 from hpacells.predict.ray_cluster import RayCluster, connected_cluster
 from hpacells.predict.shard import Shard
+from hpacells.predict.term_rows import TERMS_TABLE
 from hpacells.report.config import ReportSettings
 from hpacells.report.page import REPORT_FILE, write_report
+from hpacells.runtime.cache import cache_folder
 from hpacells.runtime.registry import DEFAULT_MODEL, resolve_model
 from hpacells.segment.config import BorderPolicy
 from hpacells.segment.registry import DEFAULT_SEGMENTER, segmenter_names
@@ -142,7 +144,10 @@ def run_and_tell(
     plan = plan_execution(
         len(records), workers=workers, threads=threads, shard=shard, cluster=cluster
     )
-    typer.echo(f"{len(records)} fields, model {Path(settings.model).name}, {plan}")
+    model = Path(settings.model)
+    if model.is_relative_to(cache_folder()):  # an installed one: <cache>/<name>/model
+        model = model.parent
+    typer.echo(f"{len(records)} fields, model {model.name}, {plan}")
     with show_progress("run") as progress:
         summary = run_fields(
             records, out, settings, plan=plan, progress=progress, finish=finish_with_report
@@ -176,6 +181,8 @@ def tell_run(summary: RunSummary) -> None:
         f"{counts['rejected']} rejected."
     )
     _tell_locations(summary.provenance["top_locations"])
+    if (summary.out / TERMS_TABLE).is_file():
+        typer.echo(f"All of the model's own terms, cell by cell: {summary.out / TERMS_TABLE}")
     typer.echo(f"The tables are in {summary.out}; open {summary.out / REPORT_FILE} to look at it.")
 
 

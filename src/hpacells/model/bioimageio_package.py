@@ -34,6 +34,8 @@ __all__ = ["CellBox", "convert_bioimageio"]
 
 _DESCRIPTION = "rdf.yaml"
 _KNOWN_FORMATS = ("0.3", "0.4", "0.5")
+_MAX_BYTES = 10_000_000_000
+"""More than any package; ``ZipFile`` reads no more than the sizes that it is told."""
 _OPSET = 20
 
 
@@ -150,12 +152,16 @@ def _read_package(files: Mapping[str, Path], where: str) -> dict[str, bytes]:
         return {name: path.read_bytes() for name, path in files.items()}
     try:
         with zipfile.ZipFile(archives[0]) as opened:
-            return {name: opened.read(name) for name in opened.namelist()}
+            fits = sum(member.file_size for member in opened.infolist()) <= _MAX_BYTES
+            content = {name: opened.read(name) for name in opened.namelist() if fits}
     except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
         raise ModelError(
             f"{where}: {archives[0]}: expected a bioimage.io package (ZIP), it cannot be read "
             f"({error}). Fetch it again."
         ) from error
+    if not fits:
+        raise ModelError(f"{where}: {archives[0]}: unpacks to more than {_MAX_BYTES} bytes.")
+    return content
 
 
 def _read_description(content: Mapping[str, bytes], where: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A trained classifier to a model folder: safetensors, ONNX graph, ``model.json``.
 
 The graph is made once and checked against the network it came from. Weight standardisation of
-NFNets (recomputed from the weights at every call) is folded into plain convolutions first.
+NFNets (recomputed from the weights at every call) is folded into plain convolutions first; layers
+of SubCell are put in the form that runs fastest (``model.subcell_graph``).
 """
 
 import copy
@@ -21,6 +22,7 @@ from hpacells.core.errors import ModelError
 from hpacells.core.storage import atomic_path
 from hpacells.model.network import CellClassifier
 from hpacells.model.pretrained import load_strictly
+from hpacells.model.subcell_graph import fuse_layers
 from hpacells.model.timm_parts import ScaledStdConv2d, ScaledStdConv2dSame
 from hpacells.runtime.model_folder import (
     GRAPH_FILE,
@@ -116,7 +118,7 @@ def export_model(model: ExportableClassifier, spec: ModelSpec, folder: Path) -> 
         state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         temporary.write_bytes(save(state))
     with atomic_path(folder / GRAPH_FILE) as temporary:
-        _write_graph(fold_weight_standardisation(network), temporary)
+        _write_graph(fuse_layers(fold_weight_standardisation(network)), temporary)
         strip_notes(temporary)
         _check_graph(temporary, network)
     return write_model_spec(folder, spec.model_copy(update={"normalisation": network.input.words}))
@@ -177,7 +179,7 @@ def _example(side: int, n: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(crops), torch.from_numpy(cell_mask)
 
 
-def _write_graph(model: CellClassifier, path: Path) -> None:
+def _write_graph(model: Any, path: Path) -> None:
     write_graph(
         model,
         _example(model.crop_px, 2),

@@ -81,6 +81,7 @@ def fetch_part(
             _require_secure(url, source)
             _receive(source, part, begun=begun, progress=progress)
     except urllib.error.HTTPError as error:
+        error.close()  # the answer that says so holds the connection
         if error.code != _NOT_SATISFIABLE or not asked:
             raise
         discard_part(part)  # of another length than the file there is now
@@ -124,11 +125,13 @@ def _receive(source: IO[bytes], part: Path, *, begun: int, progress: ProgressCal
         discard_part(part)
         if validator := headers.get("ETag") or headers.get("Last-Modified"):
             _validator_of(part).write_text(validator, encoding="ascii")
+    name = part.name.removeprefix(".").removesuffix(".part")
     with part.open("ab" if start else "wb") as target:
         while chunk := source.read(_CHUNK):
             target.write(chunk)
             done = target.tell()
-            progress(done // _MB, max(total or 0, done) // _MB, part.name.strip("."))
+            whole = -(-max(total or 0, done) // _MB)
+            progress(whole if done == total else done // _MB, whole, name)
         got = target.tell()
     if total is not None and got != total:  # reading in pieces raises nothing
         raise OSError(f"expected {total} bytes, got {got}: the connection broke off")

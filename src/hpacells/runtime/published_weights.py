@@ -53,6 +53,8 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+_MAX_MEMBER_BYTES = 10_000_000_000
+"""More than any published weights; ``ZipFile`` reads no more than the size that it is told."""
 # no archive, damaged, no such member, encrypted, of an unknown compression
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, RuntimeError)
 
@@ -169,15 +171,17 @@ def install_weights(
         return verify_weights(weights)
     tell(f"{weights.title}. Licence: {weights.licence}. {weights.notice}")
     with cache_lock(weights.name, tell):
-        for file in missing_files(weights):
+        missing = missing_files(weights)
+        if missing:
+            against = "; ".join(sorted({file.checked_against for file in missing}))
+            folder = cache_folder() / weights.name
+            tell(f"{len(missing)} file(s) go to {folder}, each checked against {against}.")
+        for file in missing:
             if source is not None:
-                tell(f"copying {source / file.name}, to be checked against {file.checked_against}")
+                tell(f"copying {source / file.name}")
                 _copy(weights, file, source)
                 continue
-            tell(
-                f"fetching {file.url} to {weights.path(file)}, to be checked against "
-                f"{file.checked_against}"
-            )
+            tell(f"fetching {file.url}")
             _fetch(weights, file, opener, progress)
         return verify_weights(weights)
 
@@ -271,6 +275,8 @@ def by_hand(weights: PublishedWeights, file: PublishedFile) -> str:
 def _take_member(archive: Path, member: str) -> None:
     """Replace a ZIP file by one of its members."""
     with zipfile.ZipFile(archive) as opened:
+        if opened.getinfo(member).file_size > _MAX_MEMBER_BYTES:
+            raise zipfile.BadZipFile(f"{member} unpacks to more than {_MAX_MEMBER_BYTES} bytes")
         content = opened.read(member)
     archive.write_bytes(content)
 

@@ -64,7 +64,7 @@ class Library:
             raise MissingExtraError(
                 f"segmenter {segmenter}: expected the package {self.distribution}, it is not "
                 "installed. In the repository: pip install -c constraints.txt "
-                f"'.[{self.extra}]', or take --segmenter watershed."
+                f"'.[{self.extra}]', or take --segmenter unet."
             )
 
     def installed(self) -> bool:
