@@ -1,151 +1,106 @@
 """How long ``hpacells export`` takes for 100 fields of 2048² px, each format, on two cores.
 
-A few simulated fields are run once; their rows and masks stand under many ids, so outlines and
-tables are those of a real run. Each format is a command of its own, start of Python included. The
-GeoJSON polygons are filled again, by shapely's point-in-polygon, and compared with the masks.
+The fields are simulated one by one, all different, and run once. Each format is a command of its
+own, start of Python included; beside wall time stands processor time, which other work on the
+machine disturbs less. Every GeoJSON polygon, of cells and of nuclei, is filled again by shapely's
+point-in-polygon and compared with the masks.
+
+    python bench/export.py            # 10 minutes on two idle cores, most of it drawing
 
 Predictions written down before the first measurement: GeoJSON 12 s, AnnData 4 s, OME-Zarr 35 s.
-
-Example: python bench/export.py --fields 100
 """
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
+from scipy.ndimage import find_objects
 from shapely.geometry import shape
+from simulated_data import add_options, dataset, hpacells, run_folder
 
 from hpacells.core.storage import write_json
 from hpacells.images.mask_files import read_label_image
 
-ROOT = Path(__file__).parents[1]
 ASKED_S = {"geojson": 20, "anndata": 5, "ome-zarr": 60}
 OPTIONS = {"ome-zarr": ["--labels-only"]}
 FORMATS = (*ASKED_S, "kaggle", "csv", "coco", "profiles", "imagej")
 ASKED_IOU = 0.98
-N_DRAWN = 4
+
+Row = dict[str, object]
 
 
 def main() -> None:
-    """Simulate, run, copy, export, compare, write the result."""
+    """Simulate, run, export, compare, write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "bench_export")
-    parser.add_argument("--fields", type=int, default=100)
-    parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--seed", type=int, default=898_000)
+    add_options(parser, fields=100)
+    parser.add_argument("--rounds", type=int, default=3, help="of those asked for: %(default)s")
     options = parser.parse_args()
 
-    drawn, small = options.work / "drawn", options.work / f"run{options.size}"
-    size = ["--size", options.size]
-    hpacells("simulate", drawn, "--fields", N_DRAWN, "--seed", options.seed, "--workers", 2, *size)
-    hpacells("run", drawn, small, "--workers", 2)
-    run = copy_fields(
-        small, options.work / f"copies{options.size}_{options.fields}", options.fields
-    )
-    n_cells = pq.read_metadata(run / "cells.parquet").num_rows
-    rows = []
+    run = run_folder(dataset(options))
+    rows, seconds = [], {}
     for name in FORMATS:
-        shutil.rmtree(run / "exports" / name, ignore_errors=True)
-        seconds = hpacells("export", run, "--to", name, *OPTIONS.get(name, []))
-        print(f"{name}: {seconds:.1f} s")
-        rows.append(describe(name, seconds, options, n_cells))
-    least = least_iou(run)
-    rows.append(
-        {
-            "what": f"least IoU of GeoJSON polygons with their masks, {N_DRAWN} fields",
-            "asked": f"at least {ASKED_IOU}",
-            "measured": f"{least:.4f}",
-            "met": bool(least >= ASKED_IOU),
-        }
-    )
-    write_json(ROOT / "bench" / "results" / "export.json", {"rows": rows})
+        out = run / "exports" / name
+        times = []
+        for _ in range(options.rounds if name in ASKED_S else 1):
+            shutil.rmtree(out, ignore_errors=True)
+            times.append(hpacells("export", run, "--to", name, *OPTIONS.get(name, [])))
+        seconds[name] = times
+        rows.append(describe(name, sorted(times)[len(times) // 2], run))
+        print(f"{rows[-1]['what']}: {rows[-1]['measured']}", flush=True)
+    rows.append(least_iou(run))
+    print(f"{rows[-1]['what']}: {rows[-1]['measured']}")
+    write_json(options.results / "export.json", {"rows": rows, "wall_and_processor_s": seconds})
 
 
-def hpacells(*arguments: object) -> float:
-    """Run a command; give its seconds."""
-    started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "hpacells", *map(str, arguments)], check=True)
-    return time.monotonic() - started
-
-
-def copy_fields(small: Path, out: Path, n: int) -> Path:
-    """Give ``n`` ids to the fields of a run, in turn: tables written, masks linked."""
-    shutil.rmtree(out, ignore_errors=True)
-    (out / "masks").mkdir(parents=True)
-    names = pq.read_table(small / "fields.parquet")["fov_id"].to_pylist()
-    pairs = [(f"copy{i:05d}", names[i % len(names)]) for i in range(n)]
-    for table in ("fields", "cells", "embeddings"):
-        parts = []
-        whole = pq.read_table(small / f"{table}.parquet")
-        for copy, name in pairs:
-            part = whole.filter(pa.compute.equal(whole["fov_id"], name))
-            place = part.schema.get_field_index("fov_id")
-            ids = pa.array([copy] * len(part), pa.string())
-            parts.append(part.set_column(place, whole.schema.field(place), ids))
-        pq.write_table(pa.concat_tables(parts), out / f"{table}.parquet")
-    for copy, name in pairs:
-        for part in ("cells", "nuclei"):
-            os.link(small / "masks" / f"{name}_{part}.png", out / "masks" / f"{copy}_{part}.png")
-    copy_submission(small, out, pairs)
-    shutil.copy(small / "run.json", out)
-    return out
-
-
-def copy_submission(small: Path, out: Path, pairs: list[tuple[str, str]]) -> None:
-    """Write the submission of the copies."""
-    header, *lines = (small / "submission.csv").read_text(encoding="utf-8").splitlines()
-    rest = dict(line.split(",", maxsplit=1) for line in lines)
-    rows = [f"{copy},{rest[name]}" for copy, name in pairs]
-    (out / "submission.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-
-
-def describe(
-    name: str, seconds: float, options: argparse.Namespace, n_cells: int
-) -> dict[str, object]:
+def describe(name: str, times: tuple[float, float], run: Path) -> Row:
     """Make a row of the table of results."""
-    asked = ASKED_S.get(name) if (options.fields, options.size) == (100, 2048) else None
+    n_fields, n_cells = (
+        pq.read_metadata(run / f"{table}.parquet").num_rows for table in ("fields", "cells")
+    )
+    asked = ASKED_S.get(name) if n_fields == 100 else None
     return {
-        "what": f"export --to {' '.join([name, *OPTIONS.get(name, [])])}, {options.fields} fields "
-        f"of {options.size} px, {n_cells} cells",
-        "asked": "" if asked is None else f"at most {asked} s",
-        "measured": f"{seconds:.1f} s",
-        "met": None if asked is None else bool(seconds <= asked),
+        "what": f"export --to {' '.join([name, *OPTIONS.get(name, [])])}, {n_fields} fields, "
+        f"{n_cells} cells",
+        "asked": "" if asked is None else f"<= {asked} s",
+        "measured": f"{times[0]:.1f} s (processor {times[1]:.1f} s)",
+        "met": None if asked is None else times[0] <= asked,
     }
 
 
-def least_iou(run: Path) -> float:
-    """Fill the polygons of a few fields by shapely; give the least IoU of any cell or nucleus."""
-    least = 1.0
-    for path in sorted((run / "exports" / "geojson").glob("*.geojson"))[:N_DRAWN]:
+def least_iou(run: Path) -> Row:
+    """Fill every polygon by shapely; give the row of the least IoU with its mask."""
+    least, n_shapes = 1.0, 0
+    for path in sorted((run / "exports" / "geojson").glob("*.geojson")):
         features = json.loads(path.read_text(encoding="utf-8"))["features"]
         for part, key in (("cells", "geometry"), ("nuclei", "nucleusGeometry")):
             ids = read_label_image(run / "masks" / f"{path.stem}_{part}.png")
-            for feature in features:
-                if key in feature:
-                    mask = ids == int(feature["properties"]["name"])
-                    least = min(least, iou(shape(feature[key]), mask))
-    return least
+            boxes = {i: box for i, box in enumerate(find_objects(ids), start=1) if box is not None}
+            found = {int(f["properties"]["name"]): f[key] for f in features if key in f}
+            for cell_id in found.keys() | boxes.keys():
+                both = cell_id in found and cell_id in boxes
+                one = iou(shape(found[cell_id]), ids, cell_id, boxes[cell_id]) if both else 0.0
+                least, n_shapes = min(least, one), n_shapes + 1
+    return {
+        "what": f"least IoU of GeoJSON polygons with their masks, {n_shapes} cells and nuclei",
+        "asked": f">= {ASKED_IOU}",
+        "measured": f"{least:.4f}",
+        "met": bool(least >= ASKED_IOU),
+    }
 
 
-def iou(polygon: shapely.Geometry, mask: np.ndarray) -> float:
-    """Compare a polygon with a mask, pixel by pixel within the union of their boxes."""
-    rows, columns = np.nonzero(mask)
+def iou(polygon: shapely.Geometry, ids: np.ndarray, cell_id: int, box: tuple[slice, ...]) -> float:
+    """Compare a polygon with a cell, pixel by pixel within the union of their boxes."""
     x0, y0, x1, y1 = (int(v) for v in polygon.bounds)
-    r = slice(max(0, min(y0, rows.min())), max(y1, rows.max() + 1))
-    c = slice(max(0, min(x0, columns.min())), max(x1, columns.max() + 1))
-    inside = mask[r, c]
+    rows = slice(max(0, min(y0, box[0].start)), max(y1, box[0].stop))
+    columns = slice(max(0, min(x0, box[1].start)), max(x1, box[1].stop))
+    inside = ids[rows, columns] == cell_id
     ys, xs = np.indices(inside.shape) + 0.5
     shapely.prepare(polygon)
-    filled = shapely.contains_xy(polygon, xs + c.start, ys + r.start)
+    filled = shapely.contains_xy(polygon, xs + columns.start, ys + rows.start)
     return float((filled & inside).sum() / (filled | inside).sum())
 
 

@@ -1,35 +1,28 @@
 """The report of 100 fields of 2048² px: time on two cores, size of the file, first paint.
 
-Few fields are drawn; they stand under 100 ids (links to the same files), and ``hpacells run`` makes
-a run folder of them. Timed is ``hpacells report`` as a whole process, start-up included; beside
-wall time stands processor time, which other work on the machine disturbs less. The file is opened
-in Chromium from the disk, without network: first contentful paint, and the time until the page's
-script has run. Without Chromium those rows are left out.
+The fields are simulated one by one, all different, and run once. Timed is ``hpacells report`` as a
+whole process, start-up included; beside wall time stands processor time, which other work on the
+machine disturbs less. The file is opened in Chromium from the disk, without network: first
+contentful paint, and the time until the page's script has run. Without Chromium those rows are left
+out.
 
-    python bench/report.py            # 4 minutes on two idle cores, most of it drawing
+    python bench/report.py            # 8 minutes on two idle cores, most of it drawing
 
 Prediction written down before the first measurement: 12 s, 45 MB, 0.5 s.
 """
 
 import argparse
-import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from memory import link_fields
 from playwright.sync_api import sync_playwright
+from simulated_data import add_options, dataset, hpacells, run_folder
 
 from hpacells.core.storage import write_json
 
-ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "bench" / "results" / "report.json"
 ASKED_S, ASKED_MB, ASKED_PAINT_S = 60.0, 60.0, 2.0
-N_DRAWN = 6
 ROUNDS = 3
-CALL = "from hpacells.cli.app import main; main()"
 
 Row = dict[str, object]
 
@@ -37,18 +30,11 @@ Row = dict[str, object]
 def main() -> None:
     """Make the run folder once, report on it, open the file, write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "bench_report")
-    parser.add_argument("--fields", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=899_100)
+    add_options(parser, fields=100)
     options = parser.parse_args()
 
-    run = options.work / f"run{options.fields}"
-    if not (run / "run.json").is_file():
-        shutil.rmtree(options.work, ignore_errors=True)
-        call("simulate", options.work / "drawn", "--fields", N_DRAWN, "--seed", options.seed)
-        link_fields(options.work / "drawn" / "train", options.work / "images", options.fields)
-        call("run", options.work / "images", run)
-    times = sorted(call("report", run, "--pages", 1) for _ in range(ROUNDS))
+    run = run_folder(dataset(options))
+    times = sorted(hpacells("report", run, "--pages", 1) for _ in range(ROUNDS))
     seconds, busy = times[len(times) // 2]
     page = run / "report.html"
     size_mb = page.stat().st_size / 1e6
@@ -58,20 +44,10 @@ def main() -> None:
         row(f"{what}: size of the file", size_mb, ASKED_MB, "MB"),
         *open_page(page, what),
     ]
-    write_json(RESULT, {"rows": rows, "processor_s": busy, "seconds": [wall for wall, _ in times]})
+    write_json(options.results / "report.json", {"rows": rows, "wall_and_processor_s": times})
     for line in rows:
         print(f"{line['what']}: {line['measured']} (asked {line['asked']})")
     print(f"processor time {busy:.1f} s, {1000 * busy / options.fields:.0f} ms a field")
-
-
-def call(*arguments: object) -> tuple[float, float]:
-    """Run a command of ``hpacells``; give wall and processor seconds."""
-    command = [sys.executable, "-c", CALL, *map(str, arguments)]
-    started, before = time.perf_counter(), os.times()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    after = os.times()
-    busy = sum(after[2:4]) - sum(before[2:4])
-    return time.perf_counter() - started, busy
 
 
 def row(what: str, measured: float, asked: float, unit: str) -> Row:

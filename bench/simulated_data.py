@@ -3,12 +3,23 @@
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["RESULTS", "ROOT", "SimulatedData", "add_options", "dataset", "hpacells", "open_data"]
+__all__ = [
+    "RESULTS",
+    "ROOT",
+    "SimulatedData",
+    "add_options",
+    "dataset",
+    "hpacells",
+    "open_data",
+    "run_folder",
+]
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -120,7 +131,23 @@ def dataset(options: argparse.Namespace) -> SimulatedData:
     return open_data(out, options.fields, judging=options.judging)
 
 
-def hpacells(*arguments: object) -> None:
-    """Run one of the project's own commands; CalledProcessError where it fails."""
+def run_folder(data: SimulatedData) -> Path:
+    """Give the dataset's finished run folder, which lies beside it; made where it is not there."""
+    run = data.path.with_name(f"run_{data.path.name.removeprefix('data_')}")
+    if not (run / "run.json").is_file():
+        hpacells("run", data.path, run)
+    return run
+
+
+def hpacells(*arguments: object) -> tuple[float, float]:
+    """Run one of the project's own commands; give wall and processor seconds, start-up included.
+
+    CalledProcessError where it fails.
+    """
     command = [str(Path(sys.executable).with_name("hpacells")), *map(str, arguments)]
+    started, before = time.perf_counter(), os.times()
     subprocess.run(command, check=True)
+    after = os.times()
+    busy = after.children_user + after.children_system
+    busy -= before.children_user + before.children_system
+    return time.perf_counter() - started, busy

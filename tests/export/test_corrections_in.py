@@ -2,7 +2,6 @@ import gzip
 import json
 import os
 import shutil
-import sys
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ import tifffile
 import zarr
 
 from hpacells.core.corrections import read_corrections
-from hpacells.core.errors import InputError, MissingExtraError
+from hpacells.core.errors import InputError
 from hpacells.core.locations import LOCATIONS
 from hpacells.export.config import ExportSettings
 from hpacells.export.corrections_in import import_corrections
@@ -207,13 +206,6 @@ def test_problems_of_a_table_are_told_together(run_folder, tmp_path):
     assert read_corrections(run_folder) == []
 
 
-def test_without_zarr_it_says_what_to_install(run_folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "zarr", None)
-    (tmp_path / "plain.zarr" / "labels").mkdir(parents=True)
-    with pytest.raises(MissingExtraError, match=r"pip install 'hpacells\[export\]'"):
-        import_corrections(run_folder, tmp_path / "plain.zarr")
-
-
 def _line(document):
     feature_of(document, 2)["geometry"] = {"type": "LineString", "coordinates": [[0, 0], [1, 1]]}
 
@@ -276,7 +268,7 @@ def test_more_that_cannot_be_used(run_folder, tmp_path, exported, monkeypatch):
         import_corrections(run_folder, tmp_path / "plain_cells.png")
     store = tmp_path / "plain.zarr"
     (store / "labels").mkdir(parents=True)
-    with pytest.raises(InputError, match="level 0"):
+    with pytest.raises(InputError, match="no Zarr array"):
         import_corrections(run_folder, store)
     shape = run_masks(run_folder).cells.shape
     array = zarr.create_array(store / "labels" / "cells" / "0", shape=shape, dtype="int64")
@@ -286,11 +278,38 @@ def test_more_that_cannot_be_used(run_folder, tmp_path, exported, monkeypatch):
     zarr.create_array(
         store / "labels" / "cells" / "0", shape=shape, dtype="float32", overwrite=True
     )
-    with pytest.raises(InputError, match="expected ids"):
+    with pytest.raises(InputError, match="expected integer grey values, got float32"):
         import_corrections(run_folder, store)
     monkeypatch.setattr("hpacells.export.from_geojson.MAX_BYTES", 10)
     with pytest.raises(InputError, match="more than 10 bytes"):
         import_corrections(run_folder, out / "plain.geojson")
+
+
+def test_labels_that_would_fill_the_memory_are_refused_unread(run_folder, tmp_path):
+    place = tmp_path / "plain.zarr" / "labels" / "cells" / "0"
+    shape = run_masks(run_folder).cells.shape
+    for declared, chunks, told in (
+        ((10**6, 10**6), (64, 64), "expected sides of 1 to 20000"),
+        ((10**9, *shape), (1, *shape), "expected channels, rows and columns"),
+        (shape, (10**6, 10**6), "more than any field"),
+    ):
+        zarr.create_array(place, shape=declared, chunks=chunks, dtype="uint16", overwrite=True)
+        with pytest.raises(InputError, match=rf"cells/0: .*{told}"):
+            import_corrections(run_folder, tmp_path / "plain.zarr")
+
+
+@pytest.mark.parametrize("far", [1e300, -1e300, 1e18])
+def test_coordinates_far_away_are_cut_at_the_image(run_folder, exported, far):
+    out, document = exported
+    feature_of(document, 3)["geometry"] = {
+        "type": "Polygon",
+        "coordinates": [[[100, 5], [far, 5], [far, 9], [100, 9]]],
+    }
+    import_corrections(run_folder, save(out, document))
+    drawn = np.zeros_like(run_masks(run_folder).cells, bool)
+    drawn[5:9, 100:] = far > 0
+    drawn[5:9, :100] = far < 0
+    assert np.array_equal(corrected_masks(run_folder).cells == 3, drawn)
 
 
 def test_every_location_can_be_named(run_folder, exported):

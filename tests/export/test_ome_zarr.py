@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import ome_zarr.io
 import ome_zarr.reader
@@ -8,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from hpacells.core.errors import InputError, MissingExtraError
+from hpacells.core.errors import InputError
 from hpacells.core.palette import REJECTED_COLOR, STYLES, hex_to_rgb
 from hpacells.export.config import ExportSettings
 from hpacells.export.geojson import MEASUREMENTS
@@ -102,9 +100,3 @@ def test_images_that_moved_or_changed_are_told(pictured_run, tmp_path, write_qua
         path.unlink()
     with pytest.raises(InputError, match="there is none"):
         export_run(pictured_run, ExportSettings(to="ome-zarr", images=images))
-
-
-def test_without_zarr_it_says_what_to_install(run_folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'hpacells\[export\]'"):
-        export_run(run_folder, ExportSettings(to="ome-zarr", labels_only=True))

@@ -1,3 +1,4 @@
+import gzip
 import os
 import shutil
 from pathlib import Path
@@ -35,6 +36,28 @@ def test_suffix_and_colour_may_be_in_capitals(tmp_path, write_field):
     (record,) = discover_fields(tmp_path)
     assert names(record)[0] == "a_Red.PNG"
     assert read_field(record).width == 40
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif", ".tif.gz"])
+def test_names_of_the_atlas_say_plate_well_and_sample(tmp_path, write_field, suffix):
+    for fov_id in ("457_A4_1", "458_H12_25_cr5b3a9c", "457_A4", "x_A4_1"):
+        write_field(tmp_path, fov_id, suffix.removesuffix(".gz"))
+    if suffix == ".tif.gz":
+        for path in tmp_path.glob("*.tif"):
+            path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+    short, plain, processed, other = discover_fields(tmp_path, pixel_size_um=0.08)
+    assert (plain.fov_id, plain.plate, plain.well, plain.sample) == ("457_A4_1", "457", "A4", "1")
+    assert (processed.plate, processed.well, processed.sample) == ("458", "H12", "25")
+    assert {short.plate, other.plate} == {None}
+    assert names(processed)[1] == f"458_H12_25_cr5b3a9c_green{suffix}"
+    assert read_field(processed).width == 40
+    (tmp_path / "train").mkdir()
+    for path in [*tmp_path.glob("457_A4_1*")]:
+        path.rename(tmp_path / "train" / path.name)
+    (tmp_path / "train.csv").write_text("ID,Label,plate\n457_A4_1,1,P9\n")
+    (told,) = discover_fields(tmp_path / "train", pixel_size_um=0.08)
+    assert (told.plate, told.well) == ("P9", "A4")
 
 
 @pytest.mark.parametrize("inside", [False, True])

@@ -8,6 +8,7 @@ import zarr
 
 from hpacells.core.errors import ImageError, InputError
 from hpacells.images.discover import discover_fields
+from hpacells.images.ome_zarr import read_zarr_plane
 from hpacells.images.read import digest_field, read_field
 
 NAMES = ["DAPI", "ER", "Tubulin", "GFP"]
@@ -196,3 +197,18 @@ def test_metadata_that_are_no_json_or_too_long(tmp_path):
         (store / ".zattrs").write_bytes(content)
         with pytest.raises(InputError, match=message):
             discover_fields(store, channels=BY_NAME)
+
+
+@pytest.mark.parametrize("before", [(), (1,), (1, 1, 1)])
+def test_a_plane_of_labels(tmp_path, stack, before):
+    zarr.create_array(tmp_path / "0", data=stack[0].reshape(*before, 24, 40))
+    np.testing.assert_array_equal(read_zarr_plane(tmp_path / "0"), stack[0])
+
+
+def test_what_is_no_plane(tmp_path, stack):
+    with pytest.raises(ImageError, match="damaged or no Zarr array"):
+        read_zarr_plane(tmp_path / "0")
+    for shape in ((24,), (4, 24, 40), (1,) * 4 + (24, 40)):
+        zarr.create_array(tmp_path / "0", shape=shape, dtype="uint16", overwrite=True)
+        with pytest.raises(ImageError, match="rows and columns"):
+            read_zarr_plane(tmp_path / "0")

@@ -1,6 +1,12 @@
-"""Files of microscopes' makers. None can be written here: bioio's own array reader stands in."""
+"""Files of microscopes' makers.
 
+A LIF is written here by its published structure. The reader of CZI is under the GPL and never
+installed, and no free library writes ND2: for these bioio's own array reader stands in.
+"""
+
+import struct
 import sys
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -64,6 +70,77 @@ def test_without_a_size_and_with_depth(tmp_path, stack, opened_as):
     opened_as(np.stack([stack, stack]), dim_order="ZCYX")
     with pytest.raises(InputError, match=r"a\.nd2: expected channels, rows and columns, got .*Z 2"):
         discover_fields(tmp_path, channels=BY_NAME)
+
+
+def write_lif(path, scenes, *, size_um=0.1, xml=None):
+    """Write a LIF (version 2): a header of XML in UTF-16, then a block of pixels per scene."""
+    body = ET.Element("LMSDataContainerHeader", Version="2")
+    root = ET.SubElement(body, "Element", Name="Project")
+    children = ET.SubElement(root, "Children")
+    for k, scene in enumerate(scenes):
+        n_channels, height, width = scene.shape
+        element = ET.SubElement(children, "Element", Name=f"Series {k}", UniqueID=str(k))
+        image = ET.SubElement(ET.SubElement(element, "Data"), "Image")
+        description = ET.SubElement(image, "ImageDescription")
+        channels = ET.SubElement(description, "Channels")
+        for c in range(n_channels):
+            known = {"DataType": 0, "ChannelTag": 0, "Resolution": 16, "Min": 0, "Max": 65535}
+            known |= {"NameOfMeasuredQuantity": "", "Unit": "", "LUTName": NAMES[c]}
+            known |= {"IsLUTInverted": 0, "BytesInc": c * height * width * 2, "BitInc": 0}
+            ET.SubElement(channels, "ChannelDescription", {n: str(v) for n, v in known.items()})
+        dimensions = ET.SubElement(description, "Dimensions")
+        for dim, n, step in ((1, width, 2), (2, height, 2 * width)):
+            length = (n - 1) * size_um * 1e-6  # between the middles of the first and last pixel
+            known = {"DimID": dim, "NumberOfElements": n, "Origin": 0, "Length": length}
+            known |= {"Unit": "m", "BytesInc": step, "BitInc": 0}
+            ET.SubElement(dimensions, "DimensionDescription", {n: str(v) for n, v in known.items()})
+        ET.SubElement(element, "Memory", Size=str(scene.nbytes), MemoryBlockID=f"MemBlock_{k}")
+    text = (xml or ET.tostring(body, "unicode")).encode("utf-16-le")
+    parts = [struct.pack("<IIBI", 0x70, len(text) + 5, 0x2A, len(text) // 2), text]
+    for k, scene in enumerate(scenes):
+        name = f"MemBlock_{k}".encode("utf-16-le")
+        head = (0x70, len(name) + 14, 0x2A, scene.nbytes, 0x2A, len(name) // 2)
+        parts += [struct.pack("<IIBQBI", *head), name, scene.astype("<u2").tobytes()]
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def test_a_lif_by_its_own_reader(tmp_path, stack):
+    pytest.importorskip("bioio_lif")
+    write_lif(tmp_path / "a.lif", [stack, stack[:, ::-1]])
+    one, two = discover_fields(tmp_path, channels=BY_NAME)
+    assert [(r.fov_id, r.scene) for r in (one, two)] == [("a_1", 1), ("a_2", 2)]
+    assert one.pixel_size_um == pytest.approx(0.1)
+    np.testing.assert_array_equal(read_field(one).pixels, stack[[2, 3, 0, 1]])
+    np.testing.assert_array_equal(read_field(two).pixels, stack[[2, 3, 0, 1], ::-1])
+
+
+ELSEWHERE = (
+    '<LMSDataContainerHeader Version="2"><Element Name="p"><Data><Image/></Data>'
+    '<Memory Size="9"><Frame File="../secret.tif" Offset="0" Size="9"/></Memory></Element>'
+    "</LMSDataContainerHeader>"
+)
+BOMB = (
+    '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">'
+    + "".join(
+        f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    + ']><LMSDataContainerHeader Version="2">&i;</LMSDataContainerHeader>'
+)
+
+
+def test_hostile_lif_is_refused(tmp_path, stack):
+    pytest.importorskip("bioio_lif")
+    (tmp_path / "a.lif").write_text(ELSEWHERE)
+    with pytest.raises(ImageError, match=r"a\.lif: expected a Leica LIF"):
+        vendor.count_scenes(tmp_path / "a.lif")
+    path = write_lif(tmp_path / "b.lif", [stack], xml=BOMB)
+    with pytest.raises((ImageError, MissingExtraError), match=r"b\.lif: "):
+        vendor.count_scenes(path)
+    path = write_lif(tmp_path / "c.lif", [stack])
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"c\.lif: "):
+        read_field(*discover_fields(path, channels=BY_NAME))
 
 
 @pytest.mark.parametrize("suffix", [".lif", ".nd2"])

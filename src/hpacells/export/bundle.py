@@ -188,7 +188,9 @@ data = Path("{_COMPETITION}")
 command = [sys.executable, bundle / "predict.py", data / "test"]
 command += ["--sample-submission", data / "sample_submission.csv"]
 command += ["--work", "/tmp/hpacells", "--out", "/kaggle/working/submission.csv"]
-subprocess.run(list(map(str, command)), check=False)"""
+done = subprocess.run(list(map(str, command)))
+if done.returncode not in (0, 1):  # 1: some images could not be used; their rows are empty
+    raise SystemExit("no submission.csv: the lines above say why")"""
     cells = [
         {"cell_type": "markdown", "id": "what", "metadata": {}, "source": text},
         {

@@ -23,7 +23,7 @@ from hpacells.core.corrections import (
     Correction,
     add_corrections,
 )
-from hpacells.core.errors import ImageError, InputError, MissingExtraError
+from hpacells.core.errors import ImageError, InputError
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.storage import output_lock
 from hpacells.export.edited_masks import EditedMasks, Ids, compare_masks
@@ -32,6 +32,7 @@ from hpacells.export.from_geojson import read_geojson
 from hpacells.export.run_reader import RunField, open_run
 from hpacells.export.write import EXPORT_FILE
 from hpacells.images.mask_files import find_mask, read_label_image, write_masks
+from hpacells.images.ome_zarr import read_zarr_plane
 
 __all__ = ["ImportSummary", "import_corrections"]
 
@@ -202,32 +203,14 @@ def _word(
 
 
 def _read_zarr(path: Path) -> tuple[Ids, Ids | None]:
-    try:
-        import zarr  # noqa: PLC0415  an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            "OME-Zarr is read by zarr, which is not installed. "
-            "Install it with: pip install 'hpacells[export]'"
-        ) from error
-    planes: list[Ids | None] = []
-    for name in ("cells", "nuclei"):
-        place = path / "labels" / name
-        if name == "nuclei" and not place.is_dir():
-            planes.append(None)
-            continue
-        try:
-            ids = np.asarray(zarr.open_array(place / "0", mode="r")[...]).squeeze()
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise InputError(
-                f"{place}: expected a label image at its level 0 ({error}). Save it again."
-            ) from error
-        if ids.ndim != 2 or ids.dtype.kind not in "iu":
-            raise InputError(f"{place}: expected ids (rows, columns), got {ids.dtype} {ids.shape}.")
-        planes.append(ids.astype(np.int64).clip(-1, 2**31 - 1).astype(np.int32))
-    cells, nuclei = planes
-    if cells is None:
-        raise InputError(f"{path}: has no labels/cells.")
-    return cells, nuclei
+    labels = path / "labels"
+    nuclei = _read_ids(labels / "nuclei") if (labels / "nuclei").is_dir() else None
+    return _read_ids(labels / "cells"), nuclei
+
+
+def _read_ids(place: Path) -> Ids:
+    ids = read_zarr_plane(place / "0")
+    return ids.astype(np.int64).clip(-1, 2**31 - 1).astype(np.int32)
 
 
 def _read_label_images(path: Path, fov_id: str) -> tuple[Ids, Ids | None]:

@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hpacells.core.channels import CHANNELS, Channel
-from hpacells.core.errors import MissingExtraError
 from hpacells.core.fov import FieldOfView
 from hpacells.core.palette import REJECTED_COLOR, STYLES, hex_to_rgb
 from hpacells.core.storage import atomic_folder
@@ -64,19 +63,12 @@ def open_zarr_writer(
 
     Raises
     ------
-    MissingExtraError
-        Without zarr.
     InputError
         When the images are no longer where the run found them. Writing a field raises it when
         they have changed since.
     """
-    try:
-        import zarr  # noqa: PLC0415  an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            "OME-Zarr is written by zarr, which is not installed. "
-            "Install it with: pip install 'hpacells[export]'"
-        ) from error
+    import zarr  # noqa: PLC0415  takes a second: only where an OME-Zarr is written
+
     records = {} if settings.labels_only else find_run_images(run, settings.images)
 
     def write(field: RunField, path: Path) -> None:
@@ -105,7 +97,7 @@ class _ZarrField:
         labels = self._root.create_group("labels")
         self._describe(labels, {"labels": ["cells", "nuclei"]})
         for name, ids in (("cells", masks.cells), ("nuclei", masks.nuclei)):
-            present = set(np.unique(ids).tolist())
+            present = set(np.flatnonzero(np.bincount(ids.ravel())).tolist())
             looks = self._image_label(field, present, with_image=fov is not None)
             self._write_levels(
                 labels.create_group(name), _halve_ids(ids.astype(np.uint16)), size, name, looks

@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 __all__ = ["Polygon", "fill_rings", "trace_pixel_edges"]
 
+_FAR = 1e7
+"""Vertices farther out, hundreds of fields away, are moved here: no integer overflows."""
+
 Ring = list[tuple[int, int]]
 Polygon = list[Ring]
 """An outer ring, then its holes; closed: the first vertex stands at the end again."""
@@ -79,8 +82,9 @@ def fill_rings(
     -----
     A centre exactly on an edge belongs to the polygon below or right of that edge.
     """
-    starts = np.concatenate([np.asarray(ring, np.float64) for ring in rings])
-    ends = np.concatenate([np.roll(np.asarray(ring, np.float64), -1, axis=0) for ring in rings])
+    placed = [np.asarray(ring, np.float64).clip(-_FAR, _FAR) for ring in rings]
+    starts = np.concatenate(placed)
+    ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in placed])
     low = np.floor(starts.min(axis=0)).astype(np.int64).clip(0)
     high = np.ceil(starts.max(axis=0)).astype(np.int64)
     (c0, r0), (c1, r1) = low, np.minimum(high, (shape[1], shape[0]))

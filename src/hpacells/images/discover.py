@@ -12,7 +12,8 @@ quadruplet.
 Two files for one stain of a field (``a_red.png`` and ``a_red.tif``): the format in which all four
 stains are there is taken, PNG before TIFF before JPEG; where none is whole, each stain takes its
 best in that order, and equal ones the first by name. The choice is logged. Hidden files and
-subfolders are not looked at.
+subfolders are not looked at. Plate, well and sample are known by an atlas name where no table says
+them.
 """
 
 import logging
@@ -46,6 +47,9 @@ _EXPECTED = (
 _STAIN = re.compile(
     rf"^(.+)_({'|'.join(channel.value for channel in CHANNELS)})$", re.IGNORECASE | re.DOTALL
 )
+_ATLAS_NAME = re.compile(
+    r"([0-9]+)_([A-P][0-9]{1,2})_([0-9]+)(?:_cr[0-9a-f]+)?"
+)  # plate, well, sample
 _FORMATS = list(ImageFormat)
 
 _Candidates = dict[Channel, list[tuple[ImageFormat, str]]]
@@ -220,4 +224,7 @@ def _record(folder: Path, fov_id: str, stains: _Candidates) -> FovRecord:
         channel: folder / chosen.get(channel, f"{fov_id}_{channel.value}{suffix}")
         for channel in CHANNELS
     }
-    return FovRecord(fov_id, paths)
+    atlas = _ATLAS_NAME.fullmatch(fov_id)
+    if atlas is None:
+        return FovRecord(fov_id, paths)
+    return FovRecord(fov_id, paths, plate=atlas[1], well=atlas[2], sample=atlas[3])

@@ -21,10 +21,11 @@ import numpy.typing as npt
 from hpacells.core.errors import ImageError
 from hpacells.images.channel_source import MAX_SIDE_PX, ChannelSource, check_size, check_square
 
-__all__ = ["ZarrImage", "is_zarr", "list_zarr_images", "open_zarr"]
+__all__ = ["ZarrImage", "is_zarr", "list_zarr_images", "open_zarr", "read_zarr_plane"]
 
 _UM_PER_UNIT = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "angstrom": 1e-4}
 _METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+_AXES = "TCZYX"
 _MAX_METADATA_BYTES = 20_000_000
 _PLAIN_STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 # What zarr and its codecs raise on damaged stores; little else may run under it.
@@ -144,6 +145,33 @@ def open_zarr(folder: Path) -> Iterator[ChannelSource]:
         lambda channel: _read_channel(array, axes, channel, place),
         lambda: _digest(place),
     )
+
+
+def read_zarr_plane(place: Path) -> npt.NDArray[np.integer]:
+    """Read an array of one plane, such as a level of labels.
+
+    Parameters
+    ----------
+    place
+        The array; axes of one step may stand before rows and columns.
+
+    Returns
+    -------
+    ndarray
+        ``(H, W)``, any integer type.
+
+    Raises
+    ------
+    ImageError
+        No such array, damaged, too large, or of more than one plane.
+    """
+    array = _open_array(place)
+    if not 2 <= array.ndim <= len(_AXES):
+        raise ImageError(f"{place}: expected rows and columns, it has {array.ndim} axes.")
+    axes = list(_AXES[-array.ndim :])
+    check_size(dict(zip(axes, array.shape, strict=True)), array.dtype, place, channel_axes="")
+    plane: npt.NDArray[np.integer] = _read_channel(array, axes, 0, place)
+    return plane
 
 
 def _ngff(folder: Path) -> Mapping[str, Any]:

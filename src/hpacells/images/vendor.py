@@ -31,6 +31,7 @@ _READ_ERRORS = (
     TypeError,
     ValueError,
 )
+_LIF_MAGIC = b"\x70\0\0\0"
 _HOW = {
     ".czi": "Reading CZI needs bioio and bioio-czi, which is under the GPL-3 and therefore not "
     "part of hpacells: pip install 'hpacells[vendor]' bioio-czi",
@@ -110,6 +111,8 @@ def _open(path: Path) -> Any:
         raise MissingExtraError(f"{path}: {_HOW[path.suffix.lower()]}") from error
     if not path.is_file():
         raise ImageError(f"{path}: no such file. Check the path.")
+    if path.suffix.lower() == ".lif":
+        _check_lif(path)
     try:
         return BioImage(path)
     except UnsupportedFileFormatError as error:
@@ -119,6 +122,13 @@ def _open(path: Path) -> Any:
         ) from error
     except _READ_ERRORS as error:
         raise ImageError(f"{path}: cannot be read ({error}). Copy the file anew.") from error
+
+
+def _check_lif(path: Path) -> None:
+    """Refuse what is no LIF: the reader takes Leica's other formats too, which name other files."""
+    with path.open("rb") as file:
+        if file.read(len(_LIF_MAGIC)) != _LIF_MAGIC:
+            raise ImageError(f"{path}: expected a Leica LIF, got something else. Copy it anew.")
 
 
 def _read(image: Any, channel: int, path: Path) -> npt.NDArray[np.integer]:
