@@ -17,6 +17,7 @@ from hpacells.core.channels import CHANNELS
 from hpacells.core.locations import N_LOCATIONS
 from hpacells.runtime.model_folder import (
     GRAPH_FILE,
+    TERMS_FILE,
     Architecture,
     ModelSpec,
     Training,
@@ -141,6 +142,18 @@ def make_segmenter_folder(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+def make_terms_graph() -> bytes:
+    """As many terms as there are features: each its sigmoid."""
+    sides = ["cells", TINY_EMBEDDING]
+    nodes = [helper.make_node("Sigmoid", ["embedding"], ["terms"])]
+    ends = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, sides) for n in ("embedding", "terms")
+    ]
+    graph = helper.make_graph(nodes, "terms", ends[:1], ends[1:])
+    opset = [helper.make_opsetid("", 20)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+
+
 @pytest.fixture
 def make_model_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes a folder with a tiny model; keywords replace fields of its ``ModelSpec``."""
@@ -150,6 +163,8 @@ def make_model_folder(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir(parents=True)
         content = make_tiny_graph(seed) if graph is None else graph
         (folder / GRAPH_FILE).write_bytes(content)
+        if "terms" in fields:
+            (folder / TERMS_FILE).write_bytes(make_terms_graph())
         spec = ModelSpec(
             **{
                 "name": name,

@@ -85,6 +85,19 @@ def test_rows_come_back_even_with_cells_longer_than_the_csv_module_allows(tmp_pa
     assert (tmp_path / "new" / "s.csv").read_text().splitlines()[0] == HEADER
 
 
+@pytest.mark.parametrize(
+    "text", ["", "3 0.5 eNp", "a,b", 'say "x"', "two\nlines", "and\rback", "é"]
+)
+def test_rows_are_written_as_the_csv_module_does(tmp_path, text):
+    rows = [SubmissionRow(name, 5, 4, text) for name in ("a", 'b, "odd"', "c ' d")]
+    write_submission(tmp_path / "s.csv", rows)
+    with (tmp_path / "expected.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(SUBMISSION_COLUMNS)
+        writer.writerows((row.fov_id, row.width, row.height, text) for row in rows)
+    assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+
+
 def test_columns_may_stand_in_any_order_and_others_beside_them(tmp_path):
     path = write(
         tmp_path / "s.csv", "x,,4,a,5", header="Usage,PredictionString,ImageHeight,ID,ImageWidth"

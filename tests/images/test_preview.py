@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -5,7 +6,7 @@ from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.errors import ConfigError
 from hpacells.core.fov import FieldOfView
 from hpacells.images.discover import discover_fields
-from hpacells.images.preview import composite_rgb, grey_preview, stain_strip
+from hpacells.images.preview import _shrink, composite_rgb, grey_preview, stain_strip
 from hpacells.images.read import read_field
 
 
@@ -40,6 +41,17 @@ def test_pictures_are_shrunk_by_averaging_and_keep_their_shape():
     assert np.unique(shown[:, :25]).tolist() == [64]  # a quarter lit; picking gives 0 or 255
     assert np.unique(shown[:, 25:]).tolist() == [255]
     assert grey_preview(field(), Channel.ER, max_side=1).shape == (1, 1)
+
+
+@pytest.mark.parametrize(("side", "shown"), [(100, 100), (77, 77), (50, 50), (13, 13), (3, 3)])
+def test_shrinking_loses_no_light_and_shifts_nothing(side, shown):
+    rows, columns = np.indices((100, 100))
+    smooth = (125 + 60 * np.sin(columns / 9) + 60 * np.cos(rows / 12)).astype(np.uint8)
+    small = _shrink(smooth, (side, side))
+    assert small.shape == (shown, shown)
+    exact = cv2.resize(smooth.astype(np.float64), (side, side), interpolation=cv2.INTER_AREA)
+    assert np.abs(small - exact).max() < 4
+    assert abs(float(small.mean()) - float(smooth.mean())) < 1.5
 
 
 def test_a_strip_holds_each_plane_on_its_own_blocks():

@@ -24,6 +24,13 @@ def images(tmp_path: Path, write_quadruplet) -> Path:
 
 
 @pytest.fixture
+def model_with_terms(make_model_folder) -> Path:
+    """A tiny model that tells six atlas terms apart beside the locations."""
+    terms = ("Midbody", "Cell Junctions", "Centrosome", "Endosomes", "Lysosomes", "Vesicles")
+    return make_model_folder("terms", terms=terms)
+
+
+@pytest.fixture
 def run(images: Path, tiny_model_folder: Path, tmp_path: Path) -> Callable[..., object]:
     """Runs on ``images``; keywords: out, workers, threads, shard, progress, finish, a setting."""
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import cv2
@@ -31,6 +32,7 @@ from hpacells.images.mask_files import read_masks
 from hpacells.predict import engine
 from hpacells.predict.engine import run_fields
 from hpacells.predict.plan import ExecutionPlan
+from hpacells.report.page import write_report
 from hpacells.segment.unet import UnetSegmenter
 
 TABLES = ("cells.parquet", "fields.parquet", "embeddings.parquet", "submission.csv")
@@ -186,11 +188,44 @@ def test_metadata_and_labels_come_from_the_table(run, tmp_path, images):
     assert (first["image_labels"], first["gene"], first["cell_line"]) == ("7", "ABC2", None)
 
 
+def test_fields_of_different_pixel_sizes_are_each_read_by_its_own(run, images, tmp_path):
+    sizes = {"field0": 0.64, "field1": 0.5, "field2": 0.32}
+    dataset = tmp_path / "dataset"
+    shutil.copytree(images, dataset / "train")
+    rows = "".join(f"{fov_id},0,{size}\n" for fov_id, size in sizes.items())
+    (dataset / "train.csv").write_text(f"ID,Label,pixel_size_um\n{rows}")
+    mixed = run(out=tmp_path / "mixed", images=str(dataset), pixel_size_um=None).out
+    assert {r["fov_id"]: r["pixel_size_um"] for r in read_rows(mixed / "fields.parquet")} == sizes
+    together = read_rows(mixed / "cells.parquet")
+    for fov_id in ("field0", "field2"):
+        alone = run(out=tmp_path / fov_id, pixel_size_um=sizes[fov_id]).out
+        of_field = [
+            [row for row in table if row["fov_id"] == fov_id]
+            for table in (together, read_rows(alone / "cells.parquet"))
+        ]
+        assert of_field[0] == of_field[1] != []
+
+
 def test_previews_are_small_pictures_of_the_field_s_shape(run):
     previews = run().out / "previews"
     shapes = (("composite/field1.jpg", (210, 130, 3)), ("stains/field1.jpg", (4 * 216, 130)))
     for name, shape in shapes:
         assert cv2.imread(str(previews / name), cv2.IMREAD_UNCHANGED).shape == shape
+
+
+def test_kept_outlines_are_those_that_the_report_would_draw(run):
+    out = run().out
+    with_them = write_report(out).read_bytes()
+    kept = sorted((out / "previews" / "outlines").iterdir())
+    assert [path.name for path in kept] == ["field0.json", "field1.json", "field2.json"]
+    content = json.loads(kept[0].read_text())
+    mask = cv2.imread(str(out / "masks" / "field0_cells.png"), cv2.IMREAD_UNCHANGED)
+    assert [cell[0] for cell in content["cells"]] == np.unique(mask[mask > 0]).tolist()
+    assert content["of"]["mask_crc32"] == zlib.crc32(
+        (out / "masks" / "field0_cells.png").read_bytes()
+    )
+    shutil.rmtree(out / "previews" / "outlines")
+    assert write_report(out).read_bytes() == with_them
 
 
 def test_a_field_without_a_cell_is_done_and_empty(run, images):
@@ -273,7 +308,7 @@ def test_a_killed_run_leaves_no_half_written_file_and_continues(run, tmp_path, i
     process = subprocess.Popen([sys.executable, "-c", script, settings["images"], model, out])
     try:
         part = out / "parts" / "field0.field.parquet"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while not part.is_file() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert part.is_file()

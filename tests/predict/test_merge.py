@@ -18,12 +18,19 @@ TABLES = (
     "cells.parquet",
     "fields.parquet",
     "embeddings.parquet",
+    "terms.parquet",
     "submission.csv",
     "variation.parquet",
     "report.html",
     "settings.json",
     "run.json",
 )
+
+
+@pytest.fixture
+def tiny_model_folder(model_with_terms):
+    """The runs of this file write ``terms.parquet`` too."""
+    return model_with_terms
 
 
 def with_report(out, provenance):
@@ -84,6 +91,15 @@ def test_the_report_does_not_tell_how_the_work_was_divided(shards, run, tmp_path
     out = tmp_path / "other" / "run"
     run(out=out, workers=2, images=str(tmp_path / "train"), finish=with_report)
     assert (out / "report.html").read_bytes() == read_all(tmp_path / "whole" / "run")["report.html"]
+
+
+def test_shards_of_an_older_version_keep_no_outlines(shards, tmp_path):
+    shutil.rmtree(shards[0] / "previews" / "outlines")
+    out = tmp_path / "merged" / "run"
+    merge_runs(shards, out, finish=with_report)
+    whole = tmp_path / "whole" / "run"
+    assert len(list((out / "previews" / "outlines").iterdir())) == 1
+    assert (out / "report.html").read_bytes() == (whole / "report.html").read_bytes()
 
 
 def test_merged_again_there_is_nothing_to_do(shards, tmp_path):

@@ -32,9 +32,18 @@ from hpacells.predict.ray_cluster import (
     connected_cluster,
 )
 
-TABLES = ("cells.parquet", "fields.parquet", "embeddings.parquet", "submission.csv")
+TABLES = (
+    *("cells.parquet", "fields.parquet", "embeddings.parquet", "terms.parquet"),
+    "submission.csv",
+)
 N_FIELDS = 40
 PATIENCE_S = 300
+
+
+@pytest.fixture
+def tiny_model_folder(model_with_terms):
+    """The runs of this file write ``terms.parquet`` too."""
+    return model_with_terms
 
 
 def read_tables(out):

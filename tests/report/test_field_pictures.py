@@ -1,10 +1,12 @@
 import base64
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 
 from hpacells.core.errors import ImageError, InputError
+from hpacells.images.outlines import CellPath, PathsOf, write_paths
 from hpacells.report.config import ReportSettings
 from hpacells.report.field_pictures import fit_preview, iterate_pictures, read_strip
 from hpacells.report.run_tables import EMPTY_CELLS, iterate_cells, iterate_fields
@@ -42,6 +44,21 @@ def test_each_field_has_its_own_cells(run_folder, tables, workers):
     assert [cell["dashed"] for cell in cells] == [False] * 6 + [True]
     assert cells[6]["title"].startswith("Cell 7, rejected, more than half outside the frame: ")
     assert cells[6]["name"] == ""
+
+
+def test_outlines_that_the_run_keeps_are_drawn_while_they_are_of_its_mask(run_folder):
+    drawn = list_pictures(run_folder)["plain"]["cells"]
+    mask = run_folder / "masks" / "plain_cells.png"
+    (row,) = [row for row in iterate_fields(run_folder) if row.fov_id == "plain"]
+    of = PathsOf(zlib.crc32(mask.read_bytes()), *fit_preview(row))
+    kept = [CellPath(cell["id"], "M1 2 3 4 5 6Z", 50.0, 40.0) for cell in drawn]
+    write_paths(run_folder / "previews" / "outlines" / "plain.json", kept, of)
+    taken = list_pictures(run_folder)["plain"]["cells"]
+    assert {cell["d"] for cell in taken} == {"M1 2 3 4 5 6Z"}
+    assert [cell["title"] for cell in taken] == [cell["title"] for cell in drawn]
+    ids = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(mask), ids, [cv2.IMWRITE_PNG_COMPRESSION, 0])  # the same ids in another file
+    assert list_pictures(run_folder)["plain"]["cells"] == drawn
 
 
 def test_the_strip_is_the_preview_as_stored(run_folder):

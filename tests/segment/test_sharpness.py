@@ -66,6 +66,17 @@ def test_what_cannot_be_judged_is_nan():
     assert np.isnan(measure_sharpness(fov, empty, CONFIG)).all()
 
 
+def test_the_second_stain_is_looked_at_only_where_the_first_does_not_do():
+    fov, masks = draw(blur_um=1.2)  # cell 2 is sharp in microtubules, cell 4 is not
+    fov.pixels[Channel.ER.position] = fov.pixels[Channel.MICROTUBULES.position][:, ::-1]
+    least = CONFIG.min_sharpness
+    both = measure_sharpness(fov, masks, CONFIG)
+    assert both[[2, 4]].min() > least
+    assert np.array_equal(measure_sharpness(fov, masks, CONFIG, enough=least), both, equal_nan=True)
+    one = measure_sharpness(fov, masks, CONFIG, enough=0.01)
+    assert one[4] < least < both[4]
+
+
 def test_the_protein_is_never_looked_at():
     fov, masks = draw()
     before = measure_sharpness(fov, masks, CONFIG)

@@ -5,6 +5,7 @@ size of the field's images. Reading also takes 8-bit PNG and integer TIFF, as ot
 them; never JPEG, whose values are not exact, and never colour.
 """
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -33,7 +34,7 @@ def mask_path(folder: Path, fov_id: str, part: str) -> Path:
     return folder / f"{fov_id}_{part}.png"
 
 
-def write_label_image(path: Path, ids: npt.NDArray[np.integer]) -> None:
+def write_label_image(path: Path, ids: npt.NDArray[np.integer]) -> int:
     """Write ids as a 16-bit grey PNG, whole or not at all.
 
     Parameters
@@ -42,6 +43,11 @@ def write_label_image(path: Path, ids: npt.NDArray[np.integer]) -> None:
         Ends in ``.png``; its folder is made.
     ids
         ``(H, W)`` of any integer type, 0 to 65535.
+
+    Returns
+    -------
+    int
+        CRC-32 of the file.
 
     Raises
     ------
@@ -58,6 +64,7 @@ def write_label_image(path: Path, ids: npt.NDArray[np.integer]) -> None:
     encoded = cv2.imencode(".png", ids.astype(np.uint16))[1].tobytes()
     with atomic_path(path) as temporary:
         temporary.write_bytes(encoded)
+    return zlib.crc32(encoded)
 
 
 def read_label_image(path: Path) -> npt.NDArray[np.int32]:
@@ -92,7 +99,7 @@ def read_label_image(path: Path) -> npt.NDArray[np.int32]:
     return ids.astype(np.int32)
 
 
-def write_masks(folder: Path, fov_id: str, masks: CellMasks) -> None:
+def write_masks(folder: Path, fov_id: str, masks: CellMasks) -> int:
     """Write a field's two mask files into a folder.
 
     Parameters
@@ -103,9 +110,14 @@ def write_masks(folder: Path, fov_id: str, masks: CellMasks) -> None:
         The field.
     masks
         Cells and nuclei.
+
+    Returns
+    -------
+    int
+        CRC-32 of the cells' file.
     """
     write_label_image(mask_path(folder, fov_id, "nuclei"), masks.nuclei)
-    write_label_image(mask_path(folder, fov_id, "cells"), masks.cells)
+    return write_label_image(mask_path(folder, fov_id, "cells"), masks.cells)
 
 
 def read_masks(

@@ -1,6 +1,6 @@
 """Small pictures of a field for people to look at. Never an input to a measurement.
 
-Each stain is shrunk by area averaging and stretched by itself: 0 stays black, the grey value that
+Each stain is shrunk by averaging and stretched by itself: 0 stays black, the grey value that
 99.8 % of its pixels don't exceed becomes white. A stain that is nearly dark is not stretched beyond
 16 times, or noise would look like staining. So brightness cannot be compared between stains or
 fields.
@@ -152,13 +152,22 @@ def _stretched(fov: FieldOfView, channel: Channel, max_side: int) -> npt.NDArray
     scale = max_side / max(plane.shape)
     if scale < 1:
         size = preview_shape(fov.height, fov.width, max_side=max_side)[::-1]
-        if not (fov.width % 2 or fov.height % 2) and scale <= 0.5:  # halving takes next to no time
-            half = (fov.width // 2, fov.height // 2)
-            plane = cv2.resize(plane, half, interpolation=cv2.INTER_AREA)
-        plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA).reshape(size[::-1])
+        plane = _shrink(plane, size)
     counts = cv2.calcHist([plane], [0], None, [fov.max_value + 1], [0, fov.max_value + 1])
     bright = int(np.searchsorted(np.cumsum(counts, dtype=np.float64), _WHITE_SHARE * plane.size))
     white = max(bright, _LEAST_WHITE * fov.max_value)
     stretched = np.asarray(cv2.convertScaleAbs(plane, alpha=255 / white), np.uint8)
     stretched.setflags(write=False)
     return stretched
+
+
+def _shrink(plane: cv2.typing.MatLike, size: tuple[int, int]) -> cv2.typing.MatLike:
+    """Bring a plane to ``size`` (w, h), by halves as far as they go: those take next to no time."""
+    height, width = plane.shape
+    while not (width % 2 or height % 2) and 2 * size[0] <= width and 2 * size[1] <= height:
+        width, height = width // 2, height // 2
+        plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+    # by less than a half the neighbours are an average, and a fifth of the work
+    is_little = 2 * size[0] > width and 2 * size[1] > height
+    way = cv2.INTER_LINEAR if is_little else cv2.INTER_AREA
+    return cv2.resize(plane, size, interpolation=way).reshape(size[::-1])

@@ -22,6 +22,7 @@ import cv2
 from hpacells.core.errors import ImageError, InputError, ModelError, OutputError, PixelSizeError
 from hpacells.core.fov import FieldOfView, FovRecord
 from hpacells.core.location import open_location
+from hpacells.core.memory import keeping_freed_memory
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.settings_difference import describe_difference
 from hpacells.core.storage import output_lock
@@ -110,7 +111,7 @@ def run_fields(
     described = describe_settings(settings, model, segmenter)
     out = out.absolute()  # other processes may have another working folder
     check_owner(out, described)
-    with output_lock(out), _opencv_threads(plan.threads):
+    with output_lock(out), _opencv_threads(plan.threads), keeping_freed_memory():
         prepare_run_folder(out, described)
         copy_null(model.path, out)
         finished = set(finished_fields(out))

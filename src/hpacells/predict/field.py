@@ -31,10 +31,11 @@ from hpacells.core.storage import atomic_path
 from hpacells.core.submission import encode_cells, format_predictions
 from hpacells.crops.extract import extract_crops
 from hpacells.images.mask_files import write_masks
-from hpacells.images.preview import PREVIEW_SIDE_PX, composite_rgb, stain_strip
+from hpacells.images.outlines import CellPath, PathsOf, draw_paths, write_paths
+from hpacells.images.preview import PREVIEW_SIDE_PX, composite_rgb, preview_shape, stain_strip
 from hpacells.images.read import digest_field, read_field_with_digest
 from hpacells.predict.parts import FieldPart, write_part
-from hpacells.predict.run_folder import COMPOSITE, MASKS, PREVIEWS, STAINS
+from hpacells.predict.run_folder import COMPOSITE, MASKS, PREVIEWS, STAINS, outlines_file
 from hpacells.runtime.doubt import score_doubt
 from hpacells.runtime.postprocess import score_field
 from hpacells.runtime.session import Session
@@ -95,11 +96,14 @@ class FieldResult:
         Its cells and nuclei.
     previews
         Path in the folder of previews → JPEG.
+    outlines
+        Its cells as lines on the previews.
     """
 
     part: FieldPart
     masks: CellMasks
     previews: dict[str, bytes]
+    outlines: list[CellPath]
 
 
 def digest_input(record: FovRecord) -> str:
@@ -152,7 +156,9 @@ def predict_field(fov: FieldOfView, digest: str, tools: FieldTools) -> FieldResu
         digest=digest,
         terms=score_terms(tools.session.model, embedding),
     )
-    return FieldResult(part, masks, _draw_previews(fov))
+    shape = preview_shape(fov.height, fov.width, max_side=PREVIEW_SIDE_PX)
+    outlines = draw_paths(masks.cells, shape, runs=masks.cell_runs)
+    return FieldResult(part, masks, _draw_previews(fov), outlines)
 
 
 def commit_field(out: Path, result: FieldResult) -> None:
@@ -164,7 +170,9 @@ def commit_field(out: Path, result: FieldResult) -> None:
         When the folder is full or cannot be written.
     """
     fov_id = result.part.fov_id
-    write_masks(out / MASKS, fov_id, result.masks)
+    mask_crc32 = write_masks(out / MASKS, fov_id, result.masks)
+    shape = preview_shape(*result.masks.cells.shape, max_side=PREVIEW_SIDE_PX)
+    write_paths(out / outlines_file(fov_id), result.outlines, PathsOf(mask_crc32, *shape))
     for name, content in result.previews.items():
         with atomic_path(out / PREVIEWS / name) as temporary:
             temporary.write_bytes(content)

@@ -26,7 +26,12 @@ from hpacells.predict.completion import (
 )
 from hpacells.predict.finished_run import FinishedRun, read_finished_run
 from hpacells.predict.parts import finished_fields, read_digest
-from hpacells.predict.run_folder import check_owner, field_files, prepare_run_folder
+from hpacells.predict.run_folder import (
+    check_owner,
+    field_files,
+    outlines_file,
+    prepare_run_folder,
+)
 from hpacells.predict.shard import ShardsHeld
 from hpacells.runtime.variation_null import copy_null
 
@@ -178,6 +183,8 @@ def _take_fields(sources: Sequence[FinishedRun], out: Path, finished: set[str]) 
                     "that run with its own command first."
                 )
             for name in field_files(fov_id):
+                if name == outlines_file(fov_id) and not (source.path / name).is_file():
+                    continue  # a run of an older version; the report makes its own
                 _take_file(source.path / name, out / name)
             yield fov_id
 

@@ -51,6 +51,7 @@ _CELLS_PART_SCHEMA = pa.schema(
 _FIELD_SUFFIX = ".field.parquet"
 _CELLS_SUFFIX = ".cells.parquet"
 _ASKED_AHEAD = 32
+_READ_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -135,16 +136,15 @@ def read_part(out: Path, fov_id: str) -> tuple[dict[str, Any], pa.Table]:
 def read_parts(out: Path, fov_ids: Iterable[str]) -> Generator[tuple[dict[str, Any], pa.Table]]:
     """Read finished fields in the order of their ids, as ``read_part`` does.
 
-    Behind a URL, where each takes the time of two requests, a few are asked for ahead.
+    A few are read ahead, while the caller writes; behind a URL, where each takes the time of two
+    requests, more of them.
     """
-    if not is_remote(out):
-        yield from (read_part(out, fov_id) for fov_id in fov_ids)
-        return
+    ahead = _ASKED_AHEAD if is_remote(out) else _READ_AHEAD
     waiting: deque[Future[tuple[dict[str, Any], pa.Table]]] = deque()
-    with ThreadPoolExecutor(_ASKED_AHEAD, "part") as pool:
+    with ThreadPoolExecutor(ahead, "part") as pool:
         for fov_id in fov_ids:
             waiting.append(pool.submit(read_part, out, fov_id))
-            if len(waiting) > _ASKED_AHEAD:
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
         yield from (part.result() for part in waiting)
 

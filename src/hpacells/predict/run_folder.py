@@ -5,6 +5,7 @@
     OUT/settings.json            written first: what every later command must agree with
     OUT/masks/                   one pair of files a field
     OUT/previews/composite/, OUT/previews/stains/    one picture each a field
+    OUT/previews/outlines/       the cells' outlines on those pictures
     OUT/parts/<fov_id>.*.parquet a finished field (``predict.parts``)
     OUT/*.parquet, submission.csv, report.html    made of the parts
     OUT/run.json                 written last: the folder is complete
@@ -25,6 +26,7 @@ __all__ = [
     "EMBEDDINGS_FILE",
     "FIELDS_FILE",
     "MASKS",
+    "OUTLINES",
     "PARTS",
     "PREVIEWS",
     "RUN_FILE",
@@ -33,6 +35,7 @@ __all__ = [
     "SUBMISSION_FILE",
     "check_owner",
     "field_files",
+    "outlines_file",
     "prepare_run_folder",
     "read_run",
 ]
@@ -47,6 +50,7 @@ MASKS = "masks"
 PREVIEWS = "previews"
 COMPOSITE = "composite"
 STAINS = "stains"
+OUTLINES = "outlines"
 PARTS = "parts"
 
 _ADVICE = "Choose another output folder."
@@ -63,8 +67,14 @@ def field_files(fov_id: str) -> list[str]:
     return [
         *[f"{MASKS}/{fov_id}_{part}.png" for part in ("nuclei", "cells")],
         *[f"{PREVIEWS}/{kind}/{fov_id}.jpg" for kind in (COMPOSITE, STAINS)],
+        outlines_file(fov_id),
         *[f"{PARTS}/{fov_id}.{table}.parquet" for table in ("cells", "field")],
     ]
+
+
+def outlines_file(fov_id: str) -> str:
+    """Name the file of a field's outlines; older runs have none."""
+    return f"{PREVIEWS}/{OUTLINES}/{fov_id}.json"
 
 
 def check_owner(out: Path, settings: dict[str, Any]) -> None:
@@ -115,7 +125,7 @@ def prepare_run_folder(out: Path, settings: dict[str, Any]) -> None:
     check_owner(out, settings)
     if not (out / SETTINGS_FILE).is_file():
         write_json(out / SETTINGS_FILE, settings)
-    previews = [f"{PREVIEWS}/{kind}" for kind in (COMPOSITE, STAINS)]
+    previews = [f"{PREVIEWS}/{kind}" for kind in (COMPOSITE, STAINS, OUTLINES)]
     for folder in (out, *(out / name for name in (MASKS, PARTS, *previews))):
         if not is_remote(folder):  # an object store has no folders, and mkdir makes buckets
             folder.mkdir(parents=True, exist_ok=True)

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from hpacells.core.cell_table import CELL_QUALITY_COLUMNS, PROBABILITY_COLUMNS, CellStatus
 from hpacells.core.errors import InputError
 from hpacells.core.palette import REJECTED_COLOR, STYLES
+from hpacells.images.outlines import trace_outlines
 from hpacells.report.config import FigureSettings
 from hpacells.report.field_figure import STAIN_NAMES, name_field, place_pictures
 from hpacells.report.figure import choose_bar_um
 from hpacells.report.figure_sheet import FONT, Sheet, add_outline, add_scale_bar, add_text
 from hpacells.report.marks import CellMark, mark_cells
-from hpacells.report.outlines import trace_outlines
 from hpacells.report.stain_pictures import StainPictures
 
 __all__ = ["describe_cell", "draw_cell", "find_cell"]

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hpacells.images.outlines import INSET_PX, TOLERANCE_PX
+
 __all__ = ["FigureSettings", "ReportSettings"]
 
 
@@ -33,10 +35,10 @@ class ReportSettings(BaseModel):
     few_cells: int = Field(default=5, ge=1)
     """Fewer ok cells than this in a field: the page warns."""
 
-    outline_tolerance_px: float = Field(default=0.6, ge=0.0)
+    outline_tolerance_px: float = Field(default=TOLERANCE_PX, ge=0.0)
     """How far a drawn outline may leave the mask's, in pixels of the preview."""
 
-    outline_inset_px: float = Field(default=1.0, ge=0.0)
+    outline_inset_px: float = Field(default=INSET_PX, ge=0.0)
     """How far inside the mask's edge an outline is drawn, in pixels of the preview."""
 
     max_image_bytes: int = Field(default=380_000, ge=2000)

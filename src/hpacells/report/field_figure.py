@@ -19,11 +19,11 @@ from hpacells.core.cell_table import CellStatus
 from hpacells.core.channels import Channel
 from hpacells.core.fov import METADATA_COLUMNS
 from hpacells.core.palette import REJECTED_COLOR, STYLES
+from hpacells.images.outlines import trace_outlines
 from hpacells.report.config import FigureSettings
 from hpacells.report.figure import choose_bar_um
 from hpacells.report.figure_sheet import FONT, Sheet, add_outline, add_scale_bar, add_text
 from hpacells.report.marks import CellMark, mark_cells
-from hpacells.report.outlines import trace_outlines
 from hpacells.report.stain_pictures import StainPictures
 
 __all__ = ["GAP_MM", "STAIN_NAMES", "draw_field", "name_field", "place_pictures"]

@@ -1,12 +1,14 @@
 """The picture of one field as the viewer shows it: the stains, and an outline for each cell.
 
 What leaves is what ``assets/viewer.js`` takes. A field's picture is made when the page is written
-down to it, or shortly before, and forgotten after, so few masks are in memory at a time.
+down to it, or shortly before, and forgotten after. Outlines are those that the run keeps; where it
+has none of the mask as it is (an older run, a mask exchanged since), they are drawn anew.
 """
 
 import base64
+import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -14,18 +16,19 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from hpacells.core.cell_table import CELL_QUALITY_COLUMNS, PROBABILITY_COLUMNS
 from hpacells.core.errors import InputError
 from hpacells.core.palette import STYLES
+from hpacells.images.decode import read_bytes
 from hpacells.images.mask_files import read_label_image
+from hpacells.images.outlines import CellPath, PathsOf, draw_paths, read_paths
 from hpacells.images.preview import PREVIEW_SIDE_PX, preview_shape
+from hpacells.predict.run_folder import MASKS, PREVIEWS, STAINS, outlines_file
 from hpacells.report.config import ReportSettings
-from hpacells.report.marks import CellMark, mark_cells, rank_locations
-from hpacells.report.outlines import svg_path, trace_outlines
+from hpacells.report.marks import CellMark, mark_cells
 from hpacells.report.run_tables import FieldRow
 
 __all__ = [
@@ -55,7 +58,7 @@ def iterate_pictures(
     Parameters
     ----------
     run_folder
-        With ``masks/`` and ``previews/stains/``.
+        With ``masks/``, ``previews/stains/`` and, where made, ``previews/outlines/``.
     fields
         Each with its cells.
     settings
@@ -89,13 +92,23 @@ def _make_picture(
     run_folder: Path, row: FieldRow, cells: pa.Table, settings: ReportSettings
 ) -> dict[str, Any]:
     strip = read_strip(
-        run_folder / "previews" / "stains" / f"{row.fov_id}.jpg", settings.max_image_bytes
+        run_folder / PREVIEWS / STAINS / f"{row.fov_id}.jpg", settings.max_image_bytes
     )
-    ids = read_label_image(run_folder / "masks" / f"{row.fov_id}_cells.png")
     return {
         "strip": base64.b64encode(strip).decode("ascii"),
-        "cells": outline_cells(ids, cells, fit_preview(row), settings),
+        "cells": outline_cells(_find_paths(run_folder, row, settings), cells, fit_preview(row)),
     }
+
+
+def _find_paths(run_folder: Path, row: FieldRow, settings: ReportSettings) -> list[CellPath]:
+    """Read the outlines that the run keeps; draw them where it has none of this mask."""
+    mask, shape = run_folder / MASKS / f"{row.fov_id}_cells.png", fit_preview(row)
+    how = (settings.outline_tolerance_px, settings.outline_inset_px)
+    of = PathsOf(zlib.crc32(read_bytes(mask)), *shape, *how)
+    kept = read_paths(run_folder / outlines_file(row.fov_id), of)
+    if kept is not None:
+        return kept
+    return draw_paths(read_label_image(mask), shape, tolerance_px=how[0], inset_px=how[1])
 
 
 def fit_preview(row: FieldRow) -> tuple[int, int]:
@@ -104,23 +117,18 @@ def fit_preview(row: FieldRow) -> tuple[int, int]:
 
 
 def outline_cells(
-    ids: npt.NDArray[np.int32],
-    cells: pa.Table,
-    shape_px: tuple[int, int],
-    settings: ReportSettings,
+    paths: Sequence[CellPath], cells: pa.Table, shape_px: tuple[int, int]
 ) -> list[dict[str, Any]]:
     """Give the cells of a field as ``hpacellsViewer.openView`` takes them.
 
     Parameters
     ----------
-    ids
-        ``(H, W)`` cell ids, 0 = background.
+    paths
+        Their outlines on the picture.
     cells
         Rows of ``CELL_SCHEMA`` of this field.
     shape_px
         (height, width) of the picture they are drawn on.
-    settings
-        Tolerance and inset of the outlines.
 
     Returns
     -------
@@ -135,27 +143,20 @@ def outline_cells(
         When the mask holds a cell that the table lacks.
     """
     marks, titles = mark_cells(cells), _title_cells(cells)
-    scale = (shape_px[1] / ids.shape[1], shape_px[0] / ids.shape[0])
     drawn = []
-    outlines = trace_outlines(
-        ids,
-        scale=scale,
-        tolerance_px=settings.outline_tolerance_px,
-        inset_px=settings.outline_inset_px,
-    )
-    for outline in outlines:
-        mark = marks.get(outline.cell_id)
+    for path in paths:
+        mark = marks.get(path.cell_id)
         if mark is None:
             fov_id = cells["fov_id"][0] if len(cells) else "a field without cells"
             raise InputError(
-                f"{fov_id}: cell {outline.cell_id} stands in its mask and not in "
+                f"{fov_id}: cell {path.cell_id} stands in its mask and not in "
                 "cells.parquet. One of them was changed: make the field again with 'hpacells run'."
             )
-        x, y = _place_name(outline.anchor, mark, shape_px)
+        x, y = _place_name((path.x, path.y), mark, shape_px)
         drawn.append(
             {
-                "id": outline.cell_id,
-                "d": svg_path(outline),
+                "id": path.cell_id,
+                "d": path.d,
                 "x": x,
                 "y": y,
                 "color": mark.color,
@@ -163,7 +164,7 @@ def outline_cells(
                 "lineWidth": mark.width,
                 "dashed": mark.is_dashed,
                 "name": mark.name,
-                "title": titles[outline.cell_id],
+                "title": titles[path.cell_id],
             }
         )
     return drawn
@@ -184,9 +185,11 @@ def _place_name(
 def _title_cells(cells: pa.Table) -> dict[int, str]:
     """Say each cell in words: what a screen reader hears of its outline."""
     titles = {}
-    for row in cells.to_pylist():
-        top = rank_locations([row[name] for name in PROBABILITY_COLUMNS], 2.0, _N_TOP)
-        scores = ", ".join(f"{STYLES[i].location.title} {score:.2f}" for i, score in top)
+    probabilities = np.column_stack([cells[name].to_numpy() for name in PROBABILITY_COLUMNS])
+    ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :_N_TOP].tolist()
+    rows = cells.drop_columns(list(PROBABILITY_COLUMNS)).to_pylist()
+    for row, top, values in zip(rows, ranked, probabilities.tolist(), strict=True):
+        scores = ", ".join(f"{STYLES[i].location.title} {values[i]:.2f}" for i in top)
         notes = [row["status"], row["reason"], name_flags(row)]
         titles[row["cell_id"]] = (
             f"Cell {row['cell_id']}, {', '.join(filter(None, notes))}: {scores}"

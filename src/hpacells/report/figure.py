@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hpacells.core.errors import InputError
 from hpacells.core.palette import hex_to_rgb
+from hpacells.images.outlines import trace_outlines
 from hpacells.report.marks import CellMark
-from hpacells.report.outlines import trace_outlines
 
 __all__ = ["choose_bar_um", "draw_overlay", "draw_scale_bar"]
 

@@ -23,9 +23,9 @@ from matplotlib.textpath import TextPath
 from hpacells import __version__
 from hpacells.core.errors import OutputError
 from hpacells.core.storage import atomic_path
+from hpacells.images.outlines import Outline
 from hpacells.report.figure import choose_bar_um
 from hpacells.report.marks import CellMark
-from hpacells.report.outlines import Outline
 
 __all__ = [
     "FONT",

@@ -24,9 +24,9 @@ from hpacells.core.fov import FovRecord
 from hpacells.export.run_images import read_run_image
 from hpacells.export.run_reader import FinishedRun
 from hpacells.images.mask_files import find_mask, read_label_image
+from hpacells.images.outlines import svg_path, trace_outlines
 from hpacells.images.preview import grey_preview, lay_strip
 from hpacells.predict.run_folder import MASKS
-from hpacells.report.outlines import svg_path, trace_outlines
 from hpacells.report.stain_pictures import read_previews
 from hpacells.review.cells import ReviewCells
 from hpacells.review.config import ReviewSettings

@@ -124,14 +124,20 @@ def describe_crops(
 def _describe(crops: npt.NDArray[np.uint8], inside: npt.NDArray[np.bool_]) -> Floats:
     # whole numbers up to the sums: the same whatever cells stand beside
     area = inside.sum(axis=(1, 2))
-    grey = np.where(inside[:, None], crops, 0).astype(np.int32)
+    grey = crops * inside[:, None]
     pairs = inside[:, :, 1:] & inside[:, :, :-1]
-    step = np.abs(np.diff(grey, axis=3)) * pairs[:, None]
+    left, right = grey[..., :-1], grey[..., 1:]
+    step = (np.maximum(left, right) - np.minimum(left, right)) * pairs[:, None]
     n, n_pairs = np.maximum(area, 1)[:, None], np.maximum(pairs.sum(axis=(1, 2)), 1)[:, None]
-    mean = grey.sum(axis=(2, 3)) / n
-    variance = np.maximum((grey * grey).sum(axis=(2, 3)) / n - mean * mean, 0)
-    values = [mean, np.sqrt(variance), step.sum(axis=(2, 3)) / n_pairs]
+    mean = _total(grey) / n
+    variance = np.maximum(_total(np.square(grey, dtype=np.uint16)) / n - mean * mean, 0)
+    values = [mean, np.sqrt(variance), _total(step) / n_pairs]
     return np.concatenate([np.log(np.hstack(values) + _LEAST_GREY), np.log1p(area)[:, None]], 1)
+
+
+def _total(values: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
+    """Sum the pixels of each plane ``(N, C, H, W)``: ``(N, C)``."""
+    return values.sum(axis=(2, 3), dtype=np.uint32).astype(np.int64)
 
 
 def fit_cloud(points: npt.NDArray[np.floating]) -> Cloud:

@@ -126,5 +126,7 @@ def find_empty_stains(fov: FieldOfView) -> tuple[Channel, ...]:
 def _is_constant(stain: np.ndarray) -> bool:
     step = max(1, stain.size // _PROBE_PX)
     values, counts = np.unique(stain.ravel()[::step], return_counts=True)
+    if counts.sum() - counts.max() > _HOT_SHARE * stain.size:
+        return False  # so many differ among those few already
     differing = stain.size - int(np.count_nonzero(stain == values[counts.argmax()]))
     return differing <= _HOT_SHARE * stain.size

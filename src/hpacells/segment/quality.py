@@ -63,7 +63,7 @@ def flag_cells(
     ids = np.flatnonzero(cell_px)
     area_um2 = cell_px[ids] * fov.pixel_size_um**2
     is_whole = (nucleus_px[ids] > 0) & ~touches[ids]
-    sharpness = measure_sharpness(fov, masks, config)[ids]
+    sharpness = measure_sharpness(fov, masks, config, enough=config.min_sharpness)[ids]
     flags = (
         touches[ids],
         area_outliers(area_um2, is_whole, touches[ids], config=config),
@@ -149,6 +149,8 @@ def saturated_cells(
     saturated = np.zeros(n, np.bool_)
     for stain in CHANNELS:
         is_dna = stain is Channel.NUCLEUS
+        if fov.channel(stain).max() < level:
+            continue
         bright = np.flatnonzero(fov.channel(stain) >= level)
         owners = (masks.nuclei if is_dna else masks.cells).ravel()[bright]
         counts = np.bincount(owners, minlength=n)

@@ -5,8 +5,6 @@ protein's stain is never looked at: a diffuse protein isn't out of focus. The nu
 either: chromatin is smooth in many lines.
 """
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +12,7 @@ import numpy.typing as npt
 from hpacells.core.channels import Channel
 from hpacells.core.fov import FieldOfView
 from hpacells.core.id_statistics import pixels_of_ids, sum_over_ids
-from hpacells.core.mask_parts import find_runs
+from hpacells.core.mask_parts import IdRuns, find_runs
 from hpacells.core.masks import CellMasks, sample_ids
 from hpacells.segment.config import QualityConfig
 from hpacells.segment.resolution import WorkingScale
@@ -35,7 +33,7 @@ _Image = npt.NDArray[np.float32]
 
 
 def measure_sharpness(
-    fov: FieldOfView, masks: CellMasks, config: QualityConfig
+    fov: FieldOfView, masks: CellMasks, config: QualityConfig, *, enough: float = np.inf
 ) -> npt.NDArray[np.float64]:
     """Measure every cell's sharpness.
 
@@ -47,6 +45,8 @@ def measure_sharpness(
         Of the field's size.
     config
         Pixel sizes, and the least structure that counts.
+    enough
+        Where one stain shows every cell at least this sharp, the other isn't looked at.
 
     Returns
     -------
@@ -64,13 +64,15 @@ def measure_sharpness(
         WorkingScale.of_field(shape, fov.pixel_size_um, step * pixel_um)
         for step in (1.0, _COARSE_STEP)
     ]
-    images = [reduce_stain(fov, stain, grids[0]) for stain in _STAINS]
-    small = _structure(images, masks.cells, n, grids[0], _FINE_UM)
-    images = [_shrink(image, grids[1].shape) for image in images]
-    large = _structure(images, masks.cells, n, grids[1], _COARSE_UM)
-    for fine, coarse in zip(small, large, strict=True):
+    runs = [find_runs(sample_ids(masks.cells, grid.shape)) for grid in grids]
+    for stain in _STAINS:
+        image = reduce_stain(fov, stain, grids[0])
+        fine = _structure(image, runs[0], n, grids[0], _FINE_UM)
+        coarse = _structure(_shrink(image, grids[1].shape), runs[1], n, grids[1], _COARSE_UM)
         counts = coarse >= config.min_structure
         best[counts] = np.fmax(best[counts], fine[counts] / coarse[counts])
+        if (best[masks.cell_ids] >= enough).all():  # NaN, not judged yet, is not
+            break
     return best
 
 
@@ -93,17 +95,10 @@ def _shrink(image: _Image, shape: tuple[int, int]) -> _Image:
 
 
 def _structure(
-    images: Sequence[_Image],
-    cells: npt.NDArray[np.int32],
-    n: int,
-    grid: WorkingScale,
-    band_um: tuple[float, float],
-) -> list[npt.NDArray[np.float64]]:
-    """Give per stain the root mean square of the band in every cell ``(n,)``; 0 for none."""
-    runs = find_runs(sample_ids(cells, grid.shape))
+    image: _Image, runs: IdRuns, n: int, grid: WorkingScale, band_um: tuple[float, float]
+) -> npt.NDArray[np.float64]:
+    """Give the root mean square of the band in every cell ``(n,)``; 0 for none."""
     areas = np.maximum(pixels_of_ids(runs, n), 1)
-    found = []
-    for image in images:
-        narrow, wide = (blur(image, grid.px(sigma_um)) for sigma_um in band_um)
-        found.append(np.sqrt(sum_over_ids(runs, np.square(narrow - wide), n) / areas))
-    return found
+    narrow, wide = (blur(image, grid.px(sigma_um)) for sigma_um in band_um)
+    mean: npt.NDArray[np.float64] = sum_over_ids(runs, np.square(narrow - wide), n) / areas
+    return np.sqrt(mean)

@@ -83,6 +83,9 @@ def find_misplaced_nuclei(fov: FieldOfView, config: QualityConfig | None = None)
         return None
     grid = WorkingScale.of_field((fov.height, fov.width), fov.pixel_size_um, config.stain_pixel_um)
     supposed = _find_shapes(reduce_stain(fov, Channel.NUCLEUS, grid), grid, config)
+    around = supposed.outside(_with_halo(supposed.foreground, grid))
+    if 1 - supposed.share_like < _MUCH_MORE and around < _OUTSIDE:
+        return None  # no other stain could be told from it by either rule
     found: list[tuple[float, Channel]] = []
     for stain in CHANNELS:
         if stain is Channel.NUCLEUS:

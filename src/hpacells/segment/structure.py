@@ -1,5 +1,7 @@
 """Whether a stain shows anything of the size of cells, or is a camera's noise."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +90,7 @@ def _fit_surface(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
     The powers are taken one axis after the other: cheap, and exact on a full grid.
     """
-    down, across = (np.linalg.pinv(_powers(side)) for side in image.shape)
+    down, across = (_inverse_powers(side) for side in image.shape)
     coefficients: npt.NDArray[np.float64] = down @ image @ across.T
     return coefficients
 
@@ -100,6 +102,16 @@ def _draw_surface(
     return (down @ coefficients @ across.T).astype(np.float32)
 
 
+@lru_cache(maxsize=16)
 def _powers(side: int) -> npt.NDArray[np.float64]:
     """Give the powers 0 to 3 of the places of pixels, from -1 to 1: ``(side, 4)``."""
-    return np.vander((2 * np.arange(side) + 1) / side - 1, 4)
+    powers: npt.NDArray[np.float64] = np.vander((2 * np.arange(side) + 1) / side - 1, 4)
+    powers.setflags(write=False)
+    return powers
+
+
+@lru_cache(maxsize=16)
+def _inverse_powers(side: int) -> npt.NDArray[np.float64]:
+    inverse = np.asarray(np.linalg.pinv(_powers(side)), np.float64)
+    inverse.setflags(write=False)
+    return inverse

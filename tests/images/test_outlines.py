@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from skimage.draw import polygon2mask
 
-from hpacells.report.outlines import Outline, svg_path, trace_outlines
+from hpacells.core.mask_parts import find_runs
+from hpacells.images.outlines import (
+    Outline,
+    PathsOf,
+    draw_paths,
+    read_paths,
+    svg_path,
+    trace_outlines,
+    write_paths,
+)
 
 
 def test_a_rectangle_is_outlined_through_the_middles_of_its_edge_pixels():
@@ -84,3 +93,44 @@ def test_a_name_lies_inside_a_cell_too_thin_for_the_target_s_pixels():
         x, y = outline.anchor
         assert cells[int(y / 0.125), int(x / 0.125)] == outline.cell_id
     assert wide.anchor == pytest.approx((2.44, 2.75), abs=1.0)
+
+
+def test_paths_are_the_outlines_on_a_picture_of_that_size():
+    cells = np.zeros((40, 60), np.int32)
+    cells[4:30, 5:25], cells[10:36, 30:58] = 3, 8
+    drawn = draw_paths(cells, (20, 30), tolerance_px=0.2, inset_px=0.5)
+    traced = trace_outlines(cells, scale=(0.5, 0.5), tolerance_px=0.2, inset_px=0.5)
+    expected = [(o.cell_id, svg_path(o), o.anchor) for o in traced]
+    assert [(path.cell_id, path.d, (path.x, path.y)) for path in drawn] == expected
+    known = draw_paths(cells, (20, 30), tolerance_px=0.2, inset_px=0.5, runs=find_runs(cells))
+    assert known == drawn
+    assert draw_paths(0 * cells, (20, 30)) == []
+
+
+def test_paths_come_back_as_they_were_written(tmp_path):
+    cells = np.zeros((40, 60), np.int32)
+    cells[4:30, 5:25], cells[10:36, 30:58] = 3, 8
+    drawn, of = draw_paths(cells, (17, 25)), PathsOf(7, 17, 25)
+    write_paths(tmp_path / "kept" / "a.json", drawn, of)
+    assert read_paths(tmp_path / "kept" / "a.json", of) == drawn
+    assert len(drawn) == 2
+
+
+@pytest.mark.parametrize(
+    "of",
+    [PathsOf(8, 17, 25), PathsOf(7, 18, 25), PathsOf(7, 17, 25, 0.5), PathsOf(7, 17, 25, 0.6, 0)],
+)
+def test_paths_of_something_else_are_not_taken(tmp_path, of):
+    write_paths(tmp_path / "a.json", [], PathsOf(7, 17, 25))
+    assert read_paths(tmp_path / "a.json", PathsOf(7, 17, 25)) == []
+    assert read_paths(tmp_path / "a.json", of) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b"\xff", b'{"of": {"mask": 1}, "cells": []}', b'{"of": null}', None],
+)
+def test_damaged_paths_are_not_taken(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    assert read_paths(tmp_path / "a.json", PathsOf(7, 17, 25)) is None
