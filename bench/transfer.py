@@ -267,7 +267,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--compare", help="a model folder to put beside the network")
     parser.add_argument("--steps", type=int, default=12_000, help="steps of 64 cells")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument(
+        "--precision", default="32-true", help="32-true, or bf16-mixed where the CPU has it"
+    )
     parser.add_argument("--baseline-data", type=Path, help="fields of 0.08 µm; made when not given")
     parser.add_argument("--baseline-fields", type=int, default=100)
     parser.add_argument("--no-baseline", action="store_true")

@@ -38,6 +38,7 @@ SPEC = CropSpec(112, 0.25)
 BATCH = 64
 CHECKPOINT_EVERY = 250
 SEED = 0
+OPTIMIZER = "muon"
 AUGMENT = AugmentConfig.model_validate(
     {"preset": "strong", "missing_er": 0.15, "missing_microtubules": 0.15}
 )
@@ -95,7 +96,7 @@ def _crop_store(data: Path, out: Path) -> CropStore:
 
 def run_folder(data: SimulatedData, work: Path, *, steps: int, learning_rate: float) -> Path:
     """Name the folder of one training: other data, steps or learning rate, another folder."""
-    return work / f"run_{data.path.name}_{data.digest}_{steps}_{learning_rate:g}"
+    return work / f"run_{data.path.name}_{data.digest}_{steps}_{OPTIMIZER}_{learning_rate:g}"
 
 
 def train_network(
@@ -121,7 +122,7 @@ def train_network(
         return network.eval(), SPEC
     cells = load_cells(data, options.work)
     print(f"{len(cells.targets)} cells; {cells.targets.sum(0).astype(int).tolist()} per class")
-    loop = _Loop(cells, options.steps, options.learning_rate)
+    loop = _Loop(cells, options)
     loop.restore(known)
     started, first, total = time.monotonic(), loop.step, 0.0
     while loop.step < options.steps:
@@ -155,9 +156,10 @@ def _new_network() -> CellClassifier:
 class _Loop:
     """One training: network, average, optimizer, position."""
 
-    def __init__(self, cells: TrainingCells, steps: int, learning_rate: float) -> None:
-        self.cells, self.steps, self.step = cells, steps, 0
-        self.config = TrainConfig(learning_rate=learning_rate)
+    def __init__(self, cells: TrainingCells, options: argparse.Namespace) -> None:
+        self.cells, self.steps, self.step = cells, options.steps, 0
+        self.config = TrainConfig(learning_rate=options.learning_rate, optimizer=OPTIMIZER)
+        self.half = options.precision == "bf16-mixed"
         self.network = _new_network()
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer([self.network], self.config)
@@ -185,9 +187,10 @@ class _Loop:
         )
         hide_stains(pixels, np.arange(len(chosen)), AUGMENT, torch.default_generator)
         self.network.train()
-        logits, _ = self.network(pixels.contiguous(memory_format=torch.channels_last), inside)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            logits, _ = self.network(pixels.contiguous(memory_format=torch.channels_last), inside)
         target = torch.from_numpy(self.cells.targets[chosen])
-        loss = binary_cross_entropy_with_logits(logits, target)
+        loss = binary_cross_entropy_with_logits(logits.float(), target)
         value = float(loss.detach())
         if not math.isfinite(value):
             sys.exit(f"the loss is {value} at step {self.step}: lower --learning-rate")

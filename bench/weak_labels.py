@@ -91,6 +91,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "full, with synthesis": WITH_SYNTHESIS,
     "naive, with synthesis": WITH_SYNTHESIS,
     "with rounds of soft labels": {"rounds": {"n": 1, "folds": 3}},
+    "with AdamW instead of Muon": {"optimizer": "adamw"},
 }
 """Name of a row to what it changes; of a section, the named keys only."""
 ASKED_GAP, ASKED_SHARE, FULL_IS, NAIVE_AT_MOST = 0.70, 0.95, (0.70, 0.95), 0.9
