@@ -177,12 +177,12 @@ def test_where_no_cluster_runs_auto_is_refused(monkeypatch, tmp_path):
         pass
 
 
-def test_a_node_that_lacks_something_stops_the_run(run, images, tmp_path, make_model_folder):
+def test_a_node_that_lacks_something_stops_the_run(
+    run, images, tmp_path, make_model_folder, tiny_model_folder
+):
     out = run().out
     described = json.loads((out / "settings.json").read_text())
-    settings = RunSettings(
-        images=str(images), model=str(tmp_path / "models" / "tiny"), pixel_size_um=0.64
-    )
+    settings = RunSettings(images=str(images), model=str(tiny_model_folder), pixel_size_um=0.64)
     records = discover_fields(images, pixel_size_um=0.64)
 
     def open_on_node(out=out, **changes):
