@@ -8,6 +8,9 @@ No published weights are needed: files in their layout with random numbers take 
    machine falls on both. Beside it int8 (ONNX Runtime's dynamic quantisation) and bf16 (torch) with
    the cosine of their embeddings to those of float32. **With random weights that cosine says that
    the arithmetic works, not what it does to the published ones**: ``--files FOLDER`` takes those.
+   The matrix products of the layers by themselves, by torch, say how fast float32 can be at all.
+   ``OMP_NUM_THREADS`` is unset first: at 1 it slows torch's eager by a quarter, whatever torch is
+   told, and the ratio flatters.
 2. ``field``: a field of about 20 cells through a SubCell model folder, everything but the
    network's own calls: reading, outlines, crops, scores, terms, masks, previews, the part.
 3. ``head``: one epoch of a head on 100,000 cached embeddings.
@@ -16,10 +19,13 @@ No published weights are needed: files in their layout with random numbers take 
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.pop("OMP_NUM_THREADS", None)  # before the libraries read it
 
 import numpy as np
 import numpy.typing as npt
@@ -199,6 +205,7 @@ def measure_layout(folder: ModelFolder, threads: int, repeats: int) -> list[dict
             "onnx": lambda: session.run(crops, masks),
             "int8": lambda: small.run(crops, masks),
             "bf16": lambda: half(stains.bfloat16()),
+            "products": layer_products(n),
         }
         speeds: dict[str, list[float]] = {name: [] for name in ways}
         for turn in range(repeats + 1):
@@ -224,9 +231,29 @@ def measure_layout(folder: ModelFolder, threads: int, repeats: int) -> list[dict
     }
     return [
         row(f"{what}: ONNX Runtime, float32", ">= 1.8 times", told["onnx"], ratio["onnx"] >= 1.8),
+        row(f"{what}: its matrix products alone, float32", "reported", told["products"], None),
         row(f"{what}: int8", "reported", f"{told['int8']}; cosine {like:.5f}", None),
         row(f"{what}: bf16 in torch", "reported", f"{told['bf16']}; cosine {bf16:.5f}", None),
     ]
+
+
+def layer_products(n: int) -> Callable[[], object]:
+    """Give a function that computes the matrix products of all layers for n cells, nothing else."""
+    tokens, per_head = (SIDE // 16) ** 2 + 1, WIDTH // HEADS
+    x, wide = torch.randn(n * tokens, WIDTH), torch.randn(n * tokens, 4 * WIDTH)
+    qkv, out, up, down = (
+        torch.randn(shape)
+        for shape in ((WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH))
+    )
+    q, k = (torch.randn(n, HEADS, *shape) for shape in ((tokens, per_head), (per_head, tokens)))
+    weights = torch.randn(n, HEADS, tokens, tokens)
+
+    def run() -> None:
+        for _ in range(12):
+            for a, b in ((x, qkv), (q, k), (weights, q), (x, out), (x, up), (wide, down)):
+                a @ b
+
+    return run
 
 
 def quantise(folder: ModelFolder) -> ModelFolder:
