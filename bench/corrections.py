@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from simulated_data import hpacells
 from weak_data import CROP_PX, PIXEL_UM, BenchCells, cells_of
-from weak_runs import average_precisions
+from weak_runs import average_precisions, shipped_recipe
 
 from hpacells.core.corrections import Action, Correction, add_corrections
 from hpacells.core.locations import LOCATION_KEYS, NEGATIVE
@@ -109,14 +108,13 @@ def _correct(dataset: Path, store: CropStore, run: Path) -> dict[str, int]:
 
 def _recipe(epochs: int, seed: int) -> TrainConfig:
     """Give the shipped recipe, cut short and gentler, going on from the shipped weights."""
-    content = yaml.safe_load((ROOT / "configs" / "shipped.yaml").read_text(encoding="utf-8"))
-    content |= {
+    changes = {
         "name": "retrained", "weights": resolve_model(DEFAULT_MODEL) / WEIGHTS_FILE,
         "weights_of": "whole", "epochs": epochs, "learning_rate": 0.001, "seed": seed,
         "ema_decay": 0.98, "val_fraction": 0, "validate_every": 1000,
+        "teacher": {"start_share": 0},  # it knows from the first step
     }  # fmt: skip
-    content["teacher"] = content["teacher"] | {"start_share": 0}  # it knows from the first step
-    return TrainConfig.model_validate(content)
+    return shipped_recipe(changes)
 
 
 def _score(folder: Path, test: BenchCells) -> np.ndarray:

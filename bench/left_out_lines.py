@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
 from weak_data import BenchCells, cells_of, first_fields, keep_fields, middle
 from weak_runs import (
     Run,
@@ -27,6 +26,7 @@ from weak_runs import (
     average_precisions,
     field_interval,
     part_of,
+    shipped_recipe,
     train_and_score,
 )
 
@@ -34,7 +34,6 @@ from hpacells.core.storage import write_json
 from hpacells.train.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "configs" / "shipped.yaml"
 CROP_PX = 96
 TRIOS, LINES_OUT = 3, 3
 Fields = npt.NDArray[np.int64]
@@ -86,9 +85,8 @@ def _options() -> argparse.Namespace:
 
 
 def _recipe(options: argparse.Namespace) -> TrainConfig:
-    content = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
     changes = {"crop_px": CROP_PX, "epochs": options.epochs, "precision": options.precision}
-    return TrainConfig.model_validate(content | changes | {"val_fraction": 0})
+    return shipped_recipe(changes | {"val_fraction": 0})
 
 
 def _of_lines(test: BenchCells, trio: tuple[str, ...]) -> BenchCells:

@@ -30,10 +30,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from filelock import FileLock
 from weak_data import BenchCells, cells_of, first_fields, middle
-from weak_runs import add_options, average_precisions, field_interval, part_of, train_and_score
+from weak_runs import (
+    add_options,
+    average_precisions,
+    field_interval,
+    part_of,
+    shipped_recipe,
+    train_and_score,
+)
 
 from hpacells.core.storage import write_json
 from hpacells.train.bags import draw_epoch
@@ -41,7 +47,6 @@ from hpacells.train.config import TrainConfig
 from hpacells.train.loop import _Loop
 
 ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "configs" / "shipped.yaml"
 NETWORKS = {
     "hpa_nfnet_pico": "NFNet, ours",
     "hpa_nfnet_nano": "NFNet, ours",
@@ -86,12 +91,11 @@ def _options() -> argparse.Namespace:
 
 
 def _recipe(precision: str, **changes: Any) -> TrainConfig:
-    content = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
-    content |= {
+    base = {
         "crop_px": CROP_PX, "bag_size": BAG, "bags_per_batch": BAGS, "learning_rate": 2e-3,
-        "negative_target": "none", "val_fraction": 0, "precision": precision, **changes,
+        "negative_target": "none", "val_fraction": 0, "precision": precision,
     }  # fmt: skip
-    return TrainConfig.model_validate(content)
+    return shipped_recipe(base, changes)
 
 
 def _costs(file: Path, cells: BenchCells, precision: str) -> dict[str, float]:

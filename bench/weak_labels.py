@@ -31,14 +31,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
 from weak_data import BenchCells, cells_of, first_fields, middle, wrong_labels
 from weak_runs import (
+    RECIPE,
     Run,
     add_options,
     average_precisions,
     field_interval,
     part_of,
+    shipped_recipe,
     train_and_score,
 )
 
@@ -48,7 +49,6 @@ from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData
 
 ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "configs" / "shipped.yaml"
 CROP_PX = 96
 JUDGED = (
     "nucleoplasm", "nuclear_membrane", "nucleoli", "nuclear_speckles", "endoplasmic_reticulum",
@@ -166,18 +166,16 @@ def check_ablations(jobs: list[Job], options: argparse.Namespace) -> None:
 
 
 def _recipe(job: Job, options: argparse.Namespace) -> TrainConfig:
-    content = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
-    content |= {
+    base = {
         "backbone": options.backbone, "crop_px": CROP_PX, "epochs": options.epochs,
         "val_fraction": 0, "seed": job.seed, "negative_target": "none", "validate_every": 1000,
         "precision": options.precision,
     }  # fmt: skip
     one_label = ONE_LABEL_A_CELL if job.method in ("full", "naive") else {}
-    for key, value in {**one_label, **ABLATIONS.get(job.method, {})}.items():
-        content[key] = content.get(key, {}) | value if isinstance(value, dict) else value
-    if content.get("rounds", {"n": 0})["n"]:
-        content["rounds"] |= {"epochs": max(1, options.epochs // 2)}
-    return TrainConfig.model_validate(content)
+    changes = {**one_label, **ABLATIONS.get(job.method, {})}
+    if changes.get("rounds", {"n": 0})["n"]:
+        changes["rounds"] = changes["rounds"] | {"epochs": max(1, options.epochs // 2)}
+    return shipped_recipe(base, changes)
 
 
 def _run(job: Job, cells: BenchCells, test: BenchCells, options: argparse.Namespace) -> Run:

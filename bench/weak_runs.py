@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import yaml
 from weak_data import BenchCells
 
 from hpacells.core.locations import LOCATION_KEYS, NEGATIVE
@@ -33,6 +34,7 @@ from hpacells.train.split import split_folds
 from hpacells.train.validation import precision_per_location
 
 __all__ = [
+    "RECIPE",
     "Run",
     "add_options",
     "average_precisions",
@@ -40,10 +42,12 @@ __all__ = [
     "field_interval",
     "part_of",
     "score_cells",
+    "shipped_recipe",
     "train_and_score",
 ]
 
 ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "configs" / "shipped.yaml"
 Floats = npt.NDArray[np.float32]
 _BATCH = 128
 
@@ -62,6 +66,15 @@ class Run:
 
     scores: Floats
     steps: int
+
+
+def shipped_recipe(*changes: Mapping[str, Any]) -> TrainConfig:
+    """Give the recipe of the shipped classifier, changed; of a section the named keys only."""
+    content = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    for change in changes:
+        for key, value in change.items():
+            content[key] = content.get(key, {}) | value if isinstance(value, dict) else value
+    return TrainConfig.model_validate(content)
 
 
 def train_and_score(

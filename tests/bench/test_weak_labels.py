@@ -2,13 +2,21 @@
 
 import argparse
 
+import corrections
 import pytest
 import weak_labels
 from weak_labels import ABLATIONS, Job, check_ablations
-from weak_runs import claim
+from weak_runs import claim, shipped_recipe
 
 OPTIONS = argparse.Namespace(backbone="hpa_nfnet_pico", epochs=24, precision="32-true")
 JOBS = [Job(name, "measured", 0) for name in ABLATIONS]
+
+
+def test_a_retraining_takes_what_it_does_not_name_from_the_shipped_recipe():
+    """A section that the recipe left to its defaults was once asked for, and missing."""
+    recipe, shipped = corrections._recipe(4, 1), shipped_recipe()
+    assert recipe.teacher == shipped.teacher.model_copy(update={"start_share": 0})
+    assert (recipe.crop_spec(), recipe.seed) == (shipped.crop_spec(), 1)
 
 
 def test_every_ablation_changes_the_shipped_recipe():

@@ -8,7 +8,7 @@ import cv2
 import pytest
 
 from hpacells.core.errors import WorkerError
-from hpacells.core.pools import keep_in_flight, over_processes
+from hpacells.core.pools import in_order, keep_in_flight, over_processes
 
 WORK = """
 import os, time
@@ -101,6 +101,28 @@ def test_no_more_than_the_limit_are_under_way():
             seen.append(item)
             assert len(begun) - len(seen) < 3
     assert sorted(seen) == list(range(9))
+
+
+def test_results_come_in_the_order_of_their_items_worked_out_a_little_ahead():
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.02 if item == 0 else 0)
+        return -item
+
+    results = in_order(work, iter(range(20)), threads=2, name="test")
+    assert next(results) == 0
+    assert max(begun) <= 2  # one looked at, two ready
+    assert list(results) == [-item for item in range(1, 20)]
+    assert list(in_order(work, [], threads=2, name="test")) == []
+
+
+def test_what_work_in_order_raises_is_raised_in_its_place():
+    results = in_order(lambda item: 1 / item, [1, 0, 1], threads=2, name="test")
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
 
 
 def test_a_worker_that_dies_is_told_and_finished_work_was_given(work):

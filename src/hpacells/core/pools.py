@@ -4,8 +4,15 @@ What enters is a function and its items, what leaves is each item with its resul
 Results must not depend on how many workers there are; that is the function's affair.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
@@ -17,7 +24,7 @@ import cv2
 from hpacells.core.errors import WorkerError
 from hpacells.core.interrupts import children_ignore_interrupts
 
-__all__ = ["keep_in_flight", "over_processes"]
+__all__ = ["in_order", "keep_in_flight", "over_processes"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,6 +58,37 @@ def keep_in_flight(
             return
         for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
             yield in_flight.pop(future), future.result()
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int, name: str
+) -> Generator[Result]:
+    """Give the results of items in their order, worked out ahead in threads.
+
+    Parameters
+    ----------
+    work
+        Called once per item.
+    items
+        They may be made as they are asked for.
+    threads
+        Of work, 1 or more; as many results are kept ready while the caller looks at one.
+    name
+        Of the threads, for those who look.
+
+    Yields
+    ------
+    object
+        What the work gave; what it raised is raised here.
+    """
+    ahead: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, name) as pool:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def over_processes(

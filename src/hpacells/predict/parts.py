@@ -6,10 +6,9 @@ of its input. Metadata (gene, antibody, ...) isn't kept here: it comes from the 
 tables are made, so that a corrected ``train.csv`` needs no new prediction.
 """
 
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from hpacells.core.cell_table import CELL_SCHEMA, FIELD_SCHEMA, CellTable
 from hpacells.core.errors import OutputError
 from hpacells.core.fov import METADATA_COLUMNS
 from hpacells.core.location import is_remote, read_content
+from hpacells.core.pools import in_order
 from hpacells.core.storage import atomic_path
 from hpacells.predict.run_folder import PARTS
 
@@ -140,13 +140,7 @@ def read_parts(out: Path, fov_ids: Iterable[str]) -> Generator[tuple[dict[str, A
     requests, more of them.
     """
     ahead = _ASKED_AHEAD if is_remote(out) else _READ_AHEAD
-    waiting: deque[Future[tuple[dict[str, Any], pa.Table]]] = deque()
-    with ThreadPoolExecutor(ahead, "part") as pool:
-        for fov_id in fov_ids:
-            waiting.append(pool.submit(read_part, out, fov_id))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        yield from (part.result() for part in waiting)
+    return in_order(partial(read_part, out), fov_ids, threads=ahead, name="part")
 
 
 def read_digest(out: Path, fov_id: str) -> str:

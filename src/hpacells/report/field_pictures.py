@@ -7,9 +7,7 @@ has none of the mask as it is (an older run, a mask exchanged since), they are d
 
 import base64
 import zlib
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from hpacells.core.cell_table import CELL_QUALITY_COLUMNS, PROBABILITY_COLUMNS
 from hpacells.core.errors import InputError
 from hpacells.core.palette import STYLES
+from hpacells.core.pools import in_order
 from hpacells.images.decode import read_bytes
 from hpacells.images.mask_files import read_label_image
 from hpacells.images.outlines import CellPath, PathsOf, draw_paths, read_paths
@@ -78,14 +77,11 @@ def iterate_pictures(
     ImageError
         When a mask cannot be read.
     """
-    ahead: deque[Future[dict[str, Any]]] = deque()
-    with ThreadPoolExecutor(workers, "picture") as pool:
-        for row, cells in fields:
-            ahead.append(pool.submit(_make_picture, run_folder, row, cells, settings))
-            if len(ahead) > workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+
+    def make(field: tuple[FieldRow, pa.Table]) -> dict[str, Any]:
+        return _make_picture(run_folder, *field, settings)
+
+    return in_order(make, fields, threads=workers, name="picture")
 
 
 def _make_picture(
