@@ -6,6 +6,20 @@ from hpacells.predict.engine import run_fields
 from hpacells.predict.plan import ExecutionPlan
 
 
+@pytest.fixture(scope="session")
+def recipe_text():
+    """A training of seconds, as YAML."""
+    return """
+backbone: hpa_nfnet_pico
+crop_px: 32
+pixel_size_um: 0.8
+embedding_size: 16
+epochs: 1
+bag_size: 2
+val_fraction: 0
+"""
+
+
 @pytest.fixture
 def run_folder(tmp_path, write_quadruplet, tiny_model_folder):
     """A real run of one drawn field, wider than high."""

@@ -18,16 +18,6 @@ from hpacells.train.data import load_training_data
 from hpacells.train.prepare import prepare_data
 from hpacells.train.run import _claim
 
-RECIPE = """
-backbone: hpa_nfnet_pico
-crop_px: 32
-pixel_size_um: 0.8
-embedding_size: 16
-epochs: 1
-bag_size: 2
-val_fraction: 0
-"""
-
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
@@ -44,10 +34,10 @@ def store(dataset, tmp_path_factory):
 
 
 @pytest.fixture
-def fail(tmp_path):
+def fail(tmp_path, recipe_text):
     """Run the command with more lines in its recipe; give the error it ends with."""
 
-    def run(data, out, more="", *, recipe=RECIPE):
+    def run(data, out, more="", *, recipe=recipe_text):
         file = tmp_path / "recipe.yaml"
         file.write_text(recipe + more)
         words = [str(data), str(out), "--config", str(file), "--threads", "1"]
@@ -66,8 +56,8 @@ def test_an_unknown_key_is_named(store, tmp_path, fail):
     assert "rounds.fold" in str(nested)
 
 
-def test_a_data_set_smaller_than_a_bag_is_refused(store, tmp_path, fail):
-    recipe = RECIPE.replace("bag_size: 2", "bag_size: 64")
+def test_a_data_set_smaller_than_a_bag_is_refused(store, tmp_path, fail, recipe_text):
+    recipe = recipe_text.replace("bag_size: 2", "bag_size: 64")
     error = fail(store, tmp_path / "m", recipe=recipe)
     assert isinstance(error, InputError)
     assert "at least 64 cells (bag_size)" in str(error)
@@ -104,8 +94,8 @@ def test_a_folder_of_another_training_is_refused(store, tmp_path, fail):
     assert isinstance(fail(store, tmp_path / "other"), OutputError)
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(store, tmp_path, fail):
-    config = TrainConfig.model_validate(yaml.safe_load(RECIPE))
+def test_a_checkpoint_of_another_architecture_is_refused(store, tmp_path, fail, recipe_text):
+    config = TrainConfig.model_validate(yaml.safe_load(recipe_text))
     (tmp_path / "m").mkdir()
     _claim(tmp_path / "m", config, load_training_data(CropStore.open(store)))
     layer = torch.nn.Linear(2, 2)

@@ -11,21 +11,11 @@ from hpacells.simulate.config import SimulateConfig
 from hpacells.simulate.dataset import write_dataset
 from hpacells.train.run import TrainSummary
 
-RECIPE = """
-backbone: hpa_nfnet_pico
-crop_px: 32
-pixel_size_um: 0.8
-embedding_size: 16
-epochs: 1
-bag_size: 2
-val_fraction: 0
-"""
-
 
 @pytest.fixture
-def recipe(tmp_path):
+def recipe(tmp_path, recipe_text):
     path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE)
+    path.write_text(recipe_text)
     return path
 
 

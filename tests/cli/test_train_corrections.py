@@ -24,26 +24,18 @@ from hpacells.predict.plan import ExecutionPlan
 from hpacells.simulate.config import SimulateConfig
 from hpacells.simulate.dataset import write_dataset
 
-RECIPE = """
-backbone: hpa_nfnet_pico
-crop_px: 32
-pixel_size_um: 0.8
-embedding_size: 16
-epochs: 1
-bag_size: 2
-val_fraction: 0
-"""
-
 
 def invoke(*arguments):
     return CliRunner().invoke(command.app, [str(argument) for argument in arguments])
 
 
-def test_cells_corrected_in_a_run_teach_a_training_on_the_same_dataset(tmp_path, tiny_model_folder):
+def test_cells_corrected_in_a_run_teach_a_training_on_the_same_dataset(
+    tmp_path, tiny_model_folder, recipe_text
+):
     """The same segmenter outlines both, so a cell's id means the same cell."""
     dataset, run, recipe = tmp_path / "set", tmp_path / "run", tmp_path / "recipe.yaml"
     write_dataset(dataset, SimulateConfig(size_px=768), fields=2, seed=5)
-    recipe.write_text(RECIPE)
+    recipe.write_text(recipe_text)
     settings = RunSettings(images=str(dataset), model=str(tiny_model_folder))
     run_fields(discover_fields(dataset), run, settings, plan=ExecutionPlan(1, 1))
     kept = pq.read_table(run / "cells.parquet", filters=[("status", "!=", "rejected")])
@@ -74,7 +66,7 @@ def hpacells(*arguments):
     assert ended.value.code == 0
 
 
-def test_outlines_and_labels_edited_in_qupath_are_cut_and_taught(run_folder, tmp_path):
+def test_outlines_and_labels_edited_in_qupath_are_cut_and_taught(run_folder, tmp_path, recipe_text):
     """The way of docs/cookbook/README.md: export, edit, import, lay over, crop, train."""
     hpacells("export", run_folder, "--to", "geojson", "--out", tmp_path / "edited")
     path = tmp_path / "edited" / "one.geojson"
@@ -99,7 +91,7 @@ def test_outlines_and_labels_edited_in_qupath_are_cut_and_taught(run_folder, tmp
     size = ("--crop-px", 32, "--crop-pixel-size-um", 0.8, "--pixel-size-um", 0.64)
     hpacells("crop", images, masks, store, *size)
     assert set(said) <= set(CropStore.open(store).cells_table()["cell_id"].to_pylist())
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "recipe.yaml").write_text(recipe_text)
     options = ("--config", tmp_path / "recipe.yaml", "--threads", 1, "--corrections", run_folder)
     result = invoke(store, tmp_path / "m", *options)
     assert result.exit_code == 0, result.output
