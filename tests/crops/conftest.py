@@ -40,7 +40,7 @@ def _table_of(masks, fov_id, rejected=()):
     reason = ["debris" if i in rejected else None for i in ids]
     rows = {"fov_id": [fov_id] * n, "cell_id": ids, "status": status, "reason": reason}
     flags = {name: [False] * n for name in ("touches_border", *CELL_QUALITY_COLUMNS)}
-    rows |= {**zeros, **flags}
+    rows |= {**zeros, **flags, "chance_inside": [1.0] * n}
     return CellTable(pa.table(rows, schema=CELL_MEASURE_SCHEMA))
 
 

@@ -48,6 +48,23 @@ def exported(tmp_path_factory):
     return folder, model
 
 
+def test_views_are_part_of_the_graph_and_of_the_folder(tmp_path):
+    model, spec = make_model(), make_spec()
+    model.views = 8
+    kwargs = {**spec.architecture.kwargs, "views": 8}
+    spec = spec.model_copy(update={"architecture": Architecture(backbone=BACKBONE, kwargs=kwargs)})
+    export.export_model(model, spec, tmp_path)
+    read, _ = export.load_classifier(tmp_path)
+    assert read.views == 8
+    crops, masks = make_cells(3)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    names = ["logits", "embedding"]
+    straight = session.run(names, {"crops": crops, "cell_mask": masks})
+    mirrored = {"crops": crops[:, :, :, ::-1].copy(), "cell_mask": masks[:, :, ::-1].copy()}
+    for one, other in zip(straight, session.run(names, mirrored), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
 def make_cells(n, seed=3):
     rng = np.random.default_rng(seed)
     crops = rng.integers(0, 256, (n, 4, 32, 32), dtype=np.uint8)

@@ -103,3 +103,36 @@ def test_dropout_acts_in_training_only():
         assert torch.equal(model(crops, masks)[0], model(crops, masks)[0])
         model.train()
         assert not torch.equal(model(crops, masks)[0], model(crops, masks)[0])
+
+
+@pytest.mark.parametrize(("views", "turns", "same"), [(8, 1, True), (8, 3, True), (2, 1, False)])
+def test_averaged_views_don_t_care_how_a_cell_lies(views, turns, same):
+    model = make_network()
+    model.views = views
+    crops, masks = make_cells()
+    turned = crops.rot90(turns, (2, 3)).flip(3), masks.rot90(turns, (1, 2)).flip(2)
+    for straight, other in zip(model(crops, masks), model(*turned), strict=True):
+        assert torch.allclose(straight, other, atol=1e-5) == same
+
+
+def test_views_average_the_embedding_in_use_and_cost_nothing_in_training():
+    one, four = make_network(), make_network()
+    four.views = 4
+    crops, masks = make_cells()
+    forms = [(crops.rot90(turns, (2, 3)), masks.rot90(turns, (1, 2))) for turns in (0, 1)]
+    forms += [(c.flip(3), m.flip(2)) for c, m in forms]
+    mean = torch.stack([one(c, m)[1] for c, m in forms]).mean(dim=0)
+    logits, embedding = four(crops, masks)
+    torch.testing.assert_close(embedding, mean, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(logits, one.head(mean), atol=1e-5, rtol=1e-4)
+    planes = four.prepare(crops, masks)
+    torch.testing.assert_close(four(planes, None), one(planes, None))
+    for model in (one, four):
+        model.train()
+        model.drop.p = 0.0
+    torch.testing.assert_close(four(crops, masks), one(crops, masks))
+
+
+def test_another_number_of_views_is_refused():
+    with pytest.raises(ConfigError, match="views: expected 1, 2, 4 or 8, got 3"):
+        CellClassifier("hpa_nfnet_pico", crop_px=32, views=3)

@@ -23,7 +23,7 @@ from hpacells.runtime.postprocess import (
 
 
 def make_cells(*rows):
-    """Cells of (status, area_um2, nucleus_area_um2)."""
+    """Cells of (status, area_um2, nucleus_area_um2[, chance_inside])."""
     return CellTable(
         pa.Table.from_pylist(
             [
@@ -37,9 +37,10 @@ def make_cells(*rows):
                     "area_um2": area,
                     "nucleus_area_um2": nucleus,
                     "touches_border": status == "border",
+                    "chance_inside": chance[0] if chance else 1.0,
                     **dict.fromkeys(CELL_QUALITY_COLUMNS, False),
                 }
-                for i, (status, area, nucleus) in enumerate(rows, start=1)
+                for i, (status, area, nucleus, *chance) in enumerate(rows, start=1)
             ],
             schema=CELL_MEASURE_SCHEMA,
         )
@@ -47,7 +48,7 @@ def make_cells(*rows):
 
 
 OK, BORDER, REJECTED = (status.value for status in CellStatus)
-MIXED = ((OK, 400.0, 90.0), (BORDER, 100.0, 0.0), (REJECTED, 3.0, 0.0), (OK, 600.0, 80.0))
+MIXED = ((OK, 400.0, 90.0), (BORDER, 100.0, 0.0, 0.3), (REJECTED, 3.0, 0.0), (OK, 600.0, 80.0))
 
 
 @pytest.fixture
@@ -81,7 +82,6 @@ def test_image_and_blend_by_hand(make_model_folder, logits):
     image = counted.max(axis=0)
     assert table.image == pytest.approx(image, abs=1e-6)
     assert table.blend[0] == pytest.approx(0.7 * counted[0] + 0.3 * image, abs=1e-6)
-    # 100 of the median 500 µm² inside the frame, no nucleus: (0.5 + 0.5 · 0.2) · 0.5
     assert table.blend[1] == pytest.approx(0.3 * (0.7 * counted[1] + 0.3 * image), abs=1e-6)
 
 
@@ -164,14 +164,19 @@ def test_product_blend(make_model_folder, logits):
     assert table.blend[0] == pytest.approx(expected, abs=1e-6)
 
 
-def test_border_weights_by_hand():
-    constants = Postprocessing(border_floor=0.2, border_without_nucleus=0.25)
-    rows = ((OK, 500.0, 90.0), (BORDER, 250.0, 9.0), (BORDER, 900.0, 0.0), (REJECTED, 1.0, 0.0))
-    weights = border_weights(make_cells(*rows), constants)
-    assert weights == pytest.approx([1, 0.2 + 0.8 * 0.5, 0.25, 1])
-    only_cut = border_weights(make_cells(*rows[1:2]), constants)
-    assert only_cut == pytest.approx([1.0])
-    assert border_weights(make_cells(), constants).shape == (0,)
+def test_only_border_cells_are_weighed_by_their_chance_to_count():
+    cells = make_cells(*[(status, 400.0, 90.0, 0.25) for status in (OK, BORDER, REJECTED)])
+    assert border_weights(cells, Postprocessing()) == pytest.approx([1, 0.25, 1])
+    assert border_weights(cells, Postprocessing(border_power=0.5)) == pytest.approx([1, 0.5, 1])
+    assert border_weights(cells, Postprocessing(border_power=0)) == pytest.approx([1, 1, 1])
+    assert border_weights(make_cells(), Postprocessing()).shape == (0,)
+
+
+def test_constants_of_a_former_time_are_read():
+    former = {"border_floor": 0.5, "border_full_area": 1.0, "border_without_nucleus": 0.5}
+    assert Postprocessing.model_validate({**former, "negative": "product"}).negative == "product"
+    with pytest.raises(ValueError, match="border_flor"):
+        Postprocessing.model_validate({"border_flor": 0.5})
 
 
 def test_a_field_without_cells_has_image_scores_zero(make_model_folder):

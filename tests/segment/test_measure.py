@@ -118,8 +118,10 @@ def test_debris_is_rejected_with_its_reason():
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
-@pytest.mark.parametrize(("row", "status"), [(6, "border"), (-6, "rejected"), (20, "border")])
-def test_cell_is_rejected_when_its_middle_is_outside(turns, row, status):
+@pytest.mark.parametrize(
+    ("row", "status"), [(6, "border"), (-4, "border"), (-9, "rejected"), (20, "border")]
+)
+def test_cell_is_rejected_when_its_middle_is_far_outside(turns, row, status):
     shape = (90, 120)
     cells = np.zeros(shape, np.int32)
     nuclei = np.zeros(shape, np.int32)
@@ -131,6 +133,23 @@ def test_cell_is_rejected_when_its_middle_is_outside(turns, row, status):
     assert [r["status"] for r in rows] == [status, "ok", "ok"]
     assert rows[0]["touches_border"]
     assert rows[0]["reason"] == (REASON_OUTSIDE if status == "rejected" else None)
+
+
+def test_the_more_of_a_cell_is_inside_the_likelier_it_counts():
+    shape, chances = (90, 120), []
+    for middle in (-9, -4, 0, 4, 8, 16, 30):
+        cells = np.zeros(shape, np.int32)
+        nuclei = np.zeros(shape, np.int32)
+        for cell_id, (row, column) in enumerate([(middle, 60), (60, 25), (60, 95)], start=1):
+            cells[disk(shape, row, column, 22)] = cell_id
+            nuclei[disk(shape, row, column, 12)] = cell_id
+        rows = measure(make_field(*shape), make_masks(cells, nuclei), MeasureConfig(border="flag"))
+        chances.append(rows[0]["chance_inside"])
+        assert [row["chance_inside"] for row in rows[1:]] == [1, 1]
+    assert chances == sorted(chances)
+    assert chances[0] < 0.1
+    assert chances[2] < 0.5 < chances[3]
+    assert 0.95 < chances[5] < chances[6] == 1
 
 
 def test_cell_in_a_corner_is_judged_by_both_edges():
@@ -158,17 +177,18 @@ def test_sliver_of_a_nucleus_means_outside_and_nearly_all_of_one_inside():
     cells = np.zeros((60, 90), np.int32)
     nuclei = np.zeros_like(cells)
     cells[30:55, 30:55], nuclei[35:50, 35:50] = 1, 1
-    cells[0:20, 5:25], nuclei[0:2, 10:14] = 2, 2
-    nuclei[2:4, 9:15] = 2
+    cells[0:20, 5:25], nuclei[0:2, 9:15] = 2, 2
+    nuclei[2:4, 10:14] = 2
     cells[0:20, 60:85], nuclei[0:15, 65:80] = 3, 3
     rows = measure(make_field(60, 90), make_masks(cells, nuclei))
-    assert [r["status"] for r in rows] == ["ok", "rejected", "border"]
+    assert rows[1]["chance_inside"] < 0.5
+    assert rows[2]["chance_inside"] > 0.75
 
 
 def test_without_any_nuclei_the_visible_area_decides():
     cells = np.zeros((60, 80), np.int32)
     cells[20:40, 20:40] = 1
-    cells[0:5, 5:20] = 2
+    cells[0:3, 5:20] = 2
     cells[45:60, 50:70] = 3
     rows = measure(make_field(60, 80), make_masks(cells, np.zeros_like(cells)))
     assert [r["status"] for r in rows] == ["ok", "rejected", "border"]
@@ -185,7 +205,7 @@ def test_without_any_nuclei_the_visible_area_decides():
 def test_the_border_policy_decides_about_cut_cells(border, statuses):
     shape = (90, 160)
     cells, nuclei = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-    for cell_id, (row, column) in enumerate([(-6, 60), (8, 120), (60, 60)], start=1):
+    for cell_id, (row, column) in enumerate([(-9, 60), (8, 120), (60, 60)], start=1):
         cells[disk(shape, row, column, 22)] = cell_id
         nuclei[disk(shape, row, column, 12)] = cell_id
     config = MeasureConfig(border=border)

@@ -23,6 +23,7 @@ def cells_of(fov_id, n):
         **{name: [0] * n for name in ("r0", "c0")},
         **{name: [9] * n for name in ("r1", "c1")},
         **{name: [1.0] * n for name in CELL_MEASURE_SCHEMA.names[8:13]},
+        "chance_inside": [1.0] * n,
         **{name: [False] * n for name in ("touches_border", *CELL_QUALITY_COLUMNS)},
     }
     return CellTable(pa.table(rows, schema=CELL_MEASURE_SCHEMA))

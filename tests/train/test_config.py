@@ -47,7 +47,14 @@ def test_a_missing_file_and_a_bad_option_are_named(tmp_path):
 def test_a_recipe_cannot_predict_with_another_pooling_than_it_trains_with():
     with pytest.raises(ConfigError, match="training pools with lse_sharpness 2"):
         read_train_config(None, postprocessing={"lse_sharpness": 5.0})
-    read_train_config(None, postprocessing={"border_floor": 0.4})
+    read_train_config(None, postprocessing={"border_power": 0.4})
+
+
+def test_views_are_not_for_cached_features():
+    frozen = {"weights": "encoder.safetensors", "freeze": "cached"}
+    with pytest.raises(ConfigError, match="views: cached features"):
+        read_train_config(None, views=4, **frozen)
+    assert read_train_config(None, views=4, weights="encoder.safetensors").views == 4
 
 
 def test_negative_is_derived_unless_the_recipe_says_otherwise():

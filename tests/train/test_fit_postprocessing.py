@@ -7,7 +7,7 @@ from hpacells.runtime.model_folder import Calibration, Postprocessing
 from hpacells.train.calibration import FittedCalibration
 from hpacells.train.fit_postprocessing import expected_ap, fit_postprocessing
 
-RECIPE = Postprocessing(negative="product", border_floor=0.4)
+RECIPE = Postprocessing(negative="product", border_power=0.4)
 JUDGED = 3
 
 
@@ -47,7 +47,7 @@ def test_unsure_cells_lean_on_their_image():
     noisy, told = fit_postprocessing(*make_case(0, cell_noise=3.0), RECIPE)
     assert noisy.cell_weight < RECIPE.cell_weight or noisy.blend == "product"
     assert noisy.cell_weight + noisy.image_weight == pytest.approx(1)
-    assert noisy.border_floor == RECIPE.border_floor
+    assert noisy.border_power == RECIPE.border_power
     assert f"blend {noisy.blend}" in told
     assert "60 held-out fields" in told
 

@@ -36,7 +36,7 @@ def test_all_three_are_fitted_and_told(held_out):
     found = fit_on_held_out(*held_out, constants=RECIPE, wanted=FittingConfig())
     assert found["calibration"] != Calibration()
     assert found["doubt"] is not None
-    assert found["postprocessing"].border_floor == RECIPE.border_floor
+    assert found["postprocessing"].border_power == RECIPE.border_power
     assert set(found["fitted"]) == SAID
     assert "40 held-out fields" in found["fitted"]["calibration"]
     assert "too rare there" in found["fitted"]["calibration"]  # three of 19 locations occur

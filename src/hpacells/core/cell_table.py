@@ -83,12 +83,14 @@ CELL_MEASURE_SCHEMA = pa.schema(
         _required("protein_total", pa.float64()),
         _required("dna_total", pa.float64()),
         _required("touches_border", pa.bool_()),
+        _required("chance_inside", pa.float32()),
         *[_required(name, pa.bool_()) for name in CELL_QUALITY_COLUMNS],
     ]
 )
 """A cell before it is classified. ``protein_mean``: grey value on the 8-bit scale, mean over the
 cell; ``protein_total``/``dna_total``: sums of the 8-bit-scale grey values times the area of a pixel
-in µm², over the cell / over its nucleus."""
+in µm², over the cell / over its nucleus. ``chance_inside``: that at least half of the cell is
+inside the frame; 1 where the frame does not cut it."""
 
 CELL_SCHEMA = pa.schema(
     [

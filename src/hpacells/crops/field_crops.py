@@ -190,7 +190,7 @@ def _read(path: Path, wanted: pa.Schema) -> tuple[dict[str, Any], pa.Table]:
             known = file.schema_arrow.metadata
             table = file.read(wanted.names, use_threads=False)
         text, crc = known[_ABOUT], known[_ABOUT_CRC]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
         raise _damaged(path, type(error).__name__) from error
     # names and what is known of the field stand outside the pages and their checksums
     if not table.schema.equals(wanted) or crc != str(zlib.crc32(text)).encode():

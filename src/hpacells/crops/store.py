@@ -38,7 +38,7 @@ STORE_FILE = "store.json"
 REQUEST_FILE = "request.json"
 PARTS = "parts"
 
-STORE_FORMAT = 2
+STORE_FORMAT = 3
 """Version of a store's files; a store of another version is refused."""
 
 STORE_FIELD_SCHEMA = pa.schema(

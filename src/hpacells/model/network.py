@@ -5,11 +5,12 @@ runtime compute the same thing: scale and mask (``model.encoder_input``; the squ
 stains of 1 % and of 100 % of full scale stand together in one field), the backbone, the head.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
+from hpacells.core.errors import ConfigError
 from hpacells.core.locations import N_LOCATIONS
 from hpacells.model.backbone import OWN_BACKBONES, build_backbone, feature_size
 from hpacells.model.encoder_input import (
@@ -21,7 +22,9 @@ from hpacells.model.encoder_input import (
 )
 from hpacells.model.subcell import SUBCELL_STAINS
 
-__all__ = ["NORMALISATION", "CellClassifier", "FeatureClassifier", "encoder_input_of"]
+__all__ = ["NORMALISATION", "CellClassifier", "FeatureClassifier", "Views", "encoder_input_of"]
+
+Views = Literal[1, 2, 4, 8]
 
 
 class CellClassifier(nn.Module):
@@ -40,10 +43,18 @@ class CellClassifier(nn.Module):
     encoder_input
         What the backbone is given, see ``model.encoder_input``; None: ``stains``, that of models
         which don't say.
-    drop_path, dropout
-        Probabilities in [0, 1), in training only: of dropping a residual branch, a feature.
+    dropout
+        Probability in [0, 1), in training only, of dropping a feature.
+    views
+        How many ways of turning and mirroring a cell its embedding is averaged over, in use only
+        (not in training mode, and not of planes prepared before): 1, 2, 4 or 8.
     **backbone_kwargs
-        Passed on to the backbone, ``weights`` among them.
+        Passed on to the backbone, ``weights`` and ``drop_path`` among them.
+
+    Raises
+    ------
+    ConfigError
+        When ``views`` is another number; else as ``model.backbone.build_backbone``.
     """
 
     def __init__(
@@ -54,19 +65,22 @@ class CellClassifier(nn.Module):
         embedding_size: int = 128,
         outside: Literal["keep", "zero"] = "zero",
         encoder_input: EncoderInput | None = None,
-        drop_path: float = 0.0,
         dropout: float = 0.0,
+        views: Views = 1,
         **backbone_kwargs: Any,
     ) -> None:
         super().__init__()
+        if views not in get_args(Views):
+            raise ConfigError(f"views: expected 1, 2, 4 or 8, got {views}")
         self.outside = outside
+        self.views = views
         self.crop_px = crop_px
         self.frozen = False
         self.embedding_size = embedding_size
         kind = encoder_input or ("cell_min_max" if backbone in SUBCELL_STAINS else "stains")
         planes = count_planes(kind, backbone)
         self.backbone = build_backbone(
-            backbone, crop_px=crop_px, n_planes=planes, drop_path=drop_path, **backbone_kwargs
+            backbone, crop_px=crop_px, n_planes=planes, **backbone_kwargs
         )
         self.input = make_input(kind, backbone, self.backbone)
         size = feature_size(self.backbone, crop_px, n_planes=planes)
@@ -90,8 +104,11 @@ class CellClassifier(nn.Module):
             ``(N, D)`` float32.
         """
         planes = crops if cell_mask is None else self.prepare(crops, cell_mask)
-        features = self.backbone(planes)
-        embedding = nn.functional.relu(self.embed(features))  # (N, D)
+        views = 1 if self.training or cell_mask is None else self.views
+        features = self.backbone(_turn(planes, views))  # (views * N, F)
+        embedding = nn.functional.relu(self.embed(features))
+        if views > 1:
+            embedding = embedding.reshape(views, -1, self.embedding_size).mean(dim=0)  # (N, D)
         return self.head(self.drop(embedding)), embedding
 
     def prepare(self, crops: Tensor, cell_mask: Tensor) -> Tensor:
@@ -114,6 +131,15 @@ class CellClassifier(nn.Module):
         if self.frozen:
             self.backbone.eval()
         return self
+
+
+def _turn(planes: Tensor, views: int) -> Tensor:
+    """Give ``planes`` ``(N, C, S, S)`` in so many of its eight forms, one after the other."""
+    if views == 1:
+        return planes
+    quarters = [planes.rot90(turns, (2, 3)) for turns in range(max(views // 2, 1))]
+    forms = [form for turned in quarters for form in (turned, turned.flip(3))]
+    return torch.cat(forms).contiguous(memory_format=torch.channels_last)
 
 
 class FeatureClassifier(nn.Module):

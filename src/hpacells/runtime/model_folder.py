@@ -114,16 +114,19 @@ class Postprocessing(_Frozen):
     """Weight of the cell score in the blend."""
     image_weight: float = Field(default=0.3, ge=0, le=1)
     """Weight of the image score in the blend; the two add up to 1."""
-    border_floor: float = Field(default=0.5, ge=0, le=1)
-    """Factor on the blend of a border cell of which next to nothing is inside the frame."""
-    border_full_area: float = Field(default=1.0, gt=0)
-    """A border cell this large, as a share of the field's median whole cell, counts as whole."""
-    border_without_nucleus: float = Field(default=0.5, ge=0, le=1)
-    """Further factor on the blend of a border cell whose nucleus is outside the frame."""
+    border_power: float = Field(default=1.0, ge=0, le=4)
+    """The blend of a border cell times its ``chance_inside`` to this power; 0: as a whole cell."""
     negative: Literal["own", "one_minus_max", "product"] = "own"
     """Score of Negative: the network's own, 1 - the largest other, or the product of (1 - p)."""
     negative_damping: float = Field(default=0.0, ge=0, le=4)
     """The blends of the other classes times (1 - p_negative) to this power."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forget(cls, values: Any) -> Any:
+        """Read folders of a time when border cells were weighed by their area."""
+        former = {"border_floor", "border_full_area", "border_without_nucleus"}
+        return {k: v for k, v in values.items() if k not in former}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -110,25 +110,14 @@ def pool_cells(logits: Floats, constants: Postprocessing) -> Floats:
 
 
 def border_weights(cells: CellTable, constants: Postprocessing) -> Floats:
-    """Weigh the blend of each cell ``(N,)``, 1 for a whole one.
+    """Weigh the blend of each cell ``(N,)``: a border cell by its ``chance_inside``, others by 1.
 
-    A border cell's weight rises with the area inside the frame from ``border_floor`` to 1, reached
-    at ``border_full_area`` medians of the field's whole cells (of its border cells where there is
-    no whole one), and is multiplied by ``border_without_nucleus`` where no nucleus is inside.
+    Cells more than half outside the frame are not in the truth, so the chance that a cell is one
+    that counts is a factor of the chance that it counts for a location.
     """
-    status = np.asarray(cells.table["status"].to_pylist(), dtype=object)
-    area = cells.table["area_um2"].to_numpy().astype(np.float64)
-    nucleus = cells.table["nucleus_area_um2"].to_numpy()
-    weights = np.ones(len(cells))
-    border = status == CellStatus.BORDER.value
-    if not border.any():
-        return weights
-    whole = status == CellStatus.OK.value
-    typical = float(np.median(area[whole if whole.any() else border]))
-    share = np.minimum(area / max(constants.border_full_area * typical, 1e-9), 1.0)
-    cut = constants.border_floor + (1 - constants.border_floor) * share
-    cut = np.where(nucleus > 0, cut, cut * constants.border_without_nucleus)
-    return np.where(border, cut, weights)
+    border = np.asarray(pc.equal(cells.table["status"], CellStatus.BORDER.value))
+    chance = cells.table["chance_inside"].to_numpy().astype(np.float64)
+    return np.where(border, chance**constants.border_power, 1.0)
 
 
 def calibrated_logits(

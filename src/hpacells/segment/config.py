@@ -9,7 +9,8 @@ __all__ = ["BorderPolicy", "MeasureConfig", "QualityConfig", "SegmentConfig", "U
 
 BorderPolicy = Literal["keep", "flag", "reject"]
 """What becomes of cells that the frame cuts: ``keep``: they are ok like all others; ``flag``: their
-status is border; ``reject``: that, and those more than half outside are rejected."""
+status is border; ``reject``: that, and those all but certainly more than half outside are
+rejected."""
 
 
 class SegmentConfig(BaseModel):
@@ -249,6 +250,11 @@ class MeasureConfig(BaseModel):
 
     border: BorderPolicy = "reject"
     """What becomes of cells that the frame cuts."""
+
+    min_chance_inside: float = Field(default=0.1, ge=0, le=1)
+    """``reject``: a cell less likely than this to be at least half inside the frame is rejected.
+    Low: a cell that counts and is lost costs more than one too many, which weighs little in the
+    submission."""
 
     quality: QualityConfig = Field(default_factory=QualityConfig)
     """From where on something is wrong with a cell or a field."""

@@ -1,10 +1,10 @@
 """Measure every cell of a field and say which can be judged: ok, border or rejected.
 
-A cell is *rejected* when it is debris (smaller than a cell can be) or more than half outside the
-frame (``segment.frame`` says how that is estimated), *border* when it touches the frame otherwise,
-and *ok* in all other cases. Rejected cells keep their mask ids and their rows. Under another border
-policy (``MeasureConfig.border``) no cell that touches the frame is rejected, however little of it
-is to be seen, or the frame decides nothing at all. The ``qc_`` columns come from
+A cell is *rejected* when it is debris (smaller than a cell can be) or all but certainly more than
+half outside the frame (``segment.frame`` estimates the chance), *border* when it touches the frame
+otherwise, and *ok* in all other cases. Rejected cells keep their mask ids and their rows. Under
+another border policy (``MeasureConfig.border``) no cell that touches the frame is rejected, however
+little of it is to be seen, or the frame decides nothing at all. The ``qc_`` columns come from
 ``segment.quality``.
 """
 
@@ -19,7 +19,7 @@ from hpacells.core.fov import FieldOfView
 from hpacells.core.id_statistics import boxes_of_ids, pixels_of_ids, sum_over_ids
 from hpacells.core.masks import CellMasks
 from hpacells.segment.config import MeasureConfig
-from hpacells.segment.frame import mostly_outside
+from hpacells.segment.frame import chance_inside
 from hpacells.segment.quality import flag_cells
 
 __all__ = ["REASON_CUT", "REASON_OUTSIDE", "measure_cells"]
@@ -76,10 +76,10 @@ def measure_cells(
         nucleus_px=nucleus_px,
         config=config.quality,
     )
-    outside = mostly_outside(masks, touches)[ids]
+    inside = chance_inside(masks, touches)[ids]
     area = cell_px[ids] * pixel_um2
     nucleus_area = nucleus_px[ids] * pixel_um2
-    status, reason = _judge(area, nucleus_area, touches[ids], outside, config)
+    status, reason = _judge(area, nucleus_area, touches[ids], inside, config)
     columns = {
         "fov_id": [fov.fov_id] * len(ids),
         "cell_id": ids.astype(np.int32),
@@ -92,6 +92,7 @@ def measure_cells(
         "protein_total": protein[ids] * pixel_um2,
         "dna_total": dna[ids] * pixel_um2,
         "touches_border": touches[ids],
+        "chance_inside": inside.astype(np.float32),
         **flags,
     }
     return CellTable(pa.table(columns, schema=CELL_MEASURE_SCHEMA))
@@ -109,7 +110,7 @@ def _judge(
     area_um2: npt.NDArray[np.floating],
     nucleus_um2: npt.NDArray[np.floating],
     touches: npt.NDArray[np.bool_],
-    outside: npt.NDArray[np.bool_],
+    inside: npt.NDArray[np.float64],
     config: MeasureConfig,
 ) -> tuple[list[str], list[str | None]]:
     """Give each cell its status and, where rejected, why."""
@@ -123,7 +124,7 @@ def _judge(
         what = REASON_CUT if touches[i] else "debris"
         if touches[i] and config.border != "reject":
             pass  # how large it is cannot be known
-        elif outside[i]:
+        elif inside[i] < config.min_chance_inside:
             why = REASON_OUTSIDE
         elif small[i]:
             why = f"{what}: smaller than {config.min_cell_um2:g} µm²"

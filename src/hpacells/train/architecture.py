@@ -46,6 +46,7 @@ def architecture_kwargs(config: TrainConfig) -> dict[str, Any]:
         "dropout": config.dropout,
         "encoder_input": config.encoder_input
         or encoder_input_of(config.backbone, pretrained=pretrained),
+        "views": config.views,
         **config.backbone_kwargs,
     }
 

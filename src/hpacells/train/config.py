@@ -62,6 +62,10 @@ class TrainConfig(ConfigSection):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability of dropping an entry of the embedding before the last layer."""
 
+    views: Literal[1, 2, 4, 8] = 1
+    """Ways of turning and mirroring a cell that the finished model averages: each costs the
+    network's whole time, when the model is used and when it is validated. Not with ``cached``."""
+
     crop_px: int = Field(default=96, ge=16, le=1024)
     """Side of a crop, in crop pixels."""
     pixel_size_um: float = Field(default=0.28, ge=0.02, le=2.0)
@@ -195,6 +199,11 @@ class TrainConfig(ConfigSection):
             raise ValueError(
                 f"freeze: cached features are of cells as they are, {', '.join(sorted(changes))} "
                 "would do nothing. Leave it out, or set freeze to true."
+            )
+        if self.freeze == "cached" and self.views > 1:
+            raise ValueError(
+                "views: cached features are of cells as they are. Leave it out, or set freeze "
+                "to true."
             )
         if self.consistency.weight > 0 and self.outside == "keep":
             raise ValueError(
