@@ -101,7 +101,8 @@ def test_many_failures_are_cut_short(arguments, images, capsys):
         (["--segmenter", "nothing"], "--segmenter: expected one of"),
         (["--workers", "0"], "--workers: expected 1 to 256, got 0"),
         (["--pixel-size-um", "80"], "pixel"),
-        (["--runtime", "torch"], "'torch' is not"),
+        (["--runtime", "tensorflow"], "'tensorflow' is not"),
+        (["--runtime", "onnx", "--device", "cuda"], "--device cuda: expected --runtime torch"),
     ],
 )
 def test_a_request_that_cannot_be_carried_out_exits_2(arguments, tmp_path, capsys, more, message):

@@ -12,6 +12,7 @@ from hpacells.core.locations import LOCATION_KEYS
 from hpacells.model.published import install_classifier
 from hpacells.model.subcell import SUBCELL_LOCATIONS, SubcellEncoder, load_subcell_classifier
 from hpacells.model.subcell_classifier import TermHeads
+from hpacells.model.torch_session import open_torch_session
 from hpacells.runtime.session import open_session
 from hpacells.runtime.terms import score_terms, term_columns
 
@@ -44,6 +45,9 @@ def test_the_folder_answers_what_the_published_networks_answer(publish_subcell, 
     crops, masks = draw_cells(3)
     logits, embedding = open_session(folder).run(crops, masks)
     terms = score_terms(folder, embedding)
+    on_torch = open_torch_session(folder, device="cpu", precision="float32").run(crops, masks)
+    np.testing.assert_allclose(on_torch[0], logits, atol=1e-4)
+    np.testing.assert_allclose(on_torch[1], embedding, atol=1e-3)
 
     served = tmp_path / "served"
     encoder = SubcellEncoder(4, crop_px=SIDE, depth=1).eval()

@@ -15,8 +15,10 @@ from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import ModelError, OutputError
 from hpacells.crops.build import build_store
 from hpacells.images.discover import discover_fields
+from hpacells.predict.networks import Networks
 from hpacells.predict.store_scores import predict_store
 from hpacells.runtime.model_folder import load_model
+from hpacells.runtime.registry import DEFAULT_MODEL, resolve_model
 from hpacells.segment.measure import measure_cells
 from hpacells.segment.registry import get_segmenter
 
@@ -114,3 +116,18 @@ def test_another_model_in_the_same_folder_is_refused(
     other = load_model(make_model_folder("other", seed=2))
     with pytest.raises(OutputError, match="another model_id"):
         predict_store(store, tmp_path / "scores", other)
+
+
+def test_scores_on_torch_equal_those_on_onnx_and_are_another_run_s(make_store, tmp_path):
+    model = load_model(resolve_model(DEFAULT_MODEL))
+    store = make_store(crop_px=model.spec.crop_px, pixel_size_um=model.spec.pixel_size_um)
+    predict_store(store, tmp_path / "onnx", model)
+    content = predict_store(store, tmp_path / "torch", model, networks=Networks("torch"))
+    assert content["runtime"] == "torch"
+    found, expected = (
+        np.column_stack([pq.read_table(out / "cells.parquet")[n] for n in PROBABILITY_COLUMNS])
+        for out in (tmp_path / "torch", tmp_path / "onnx")
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+    with pytest.raises(OutputError, match="runtime"):
+        predict_store(store, tmp_path / "torch", model)

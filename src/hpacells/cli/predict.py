@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from hpacells.cli.networks import DeviceOption, PrecisionOption, RuntimeOption
 from hpacells.cli.progress import show_progress
 from hpacells.crops.store import CropStore
+from hpacells.predict.networks import choose_networks
 from hpacells.predict.plan import plan_execution
 from hpacells.predict.store_scores import predict_store
 from hpacells.runtime.model_folder import load_model
@@ -27,6 +29,9 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(help="Cells at the same time. Default: by cores.")
     ] = None,
+    runtime: RuntimeOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Say where the protein sits in every cell of a crop store.
 
@@ -37,10 +42,13 @@ def predict(
     """
     folder = load_model(resolve_model(model))
     store = CropStore.open(crops)
+    networks = choose_networks(folder.path, runtime=runtime, device=device, precision=precision)
     plan = plan_execution(1, workers=1, threads=threads)
-    typer.echo(f"{store.counts['crops']} crops, model {folder.model_id}, {plan}")
+    typer.echo(f"{store.counts['crops']} crops, model {folder.model_id}, {plan}, {networks}")
     with show_progress("predict") as progress:
-        content = predict_store(store, out, folder, threads=plan.threads, progress=progress)
+        content = predict_store(
+            store, out, folder, networks=networks, threads=plan.threads, progress=progress
+        )
     counts = content["counts"]
     typer.echo(
         f"{counts['fields']} fields: {counts['done']} done, {counts['failed']} failed when they "

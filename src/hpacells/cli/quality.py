@@ -8,7 +8,7 @@ __all__ = ["BORDER_HELP", "MISSING_HELP", "tell_warnings"]
 
 BORDER_HELP = (
     "Cells that the frame cuts: keep them as ok, flag them as border, or also reject those that "
-    "are more than half outside."
+    "are all but certainly more than half outside."
 )
 
 MISSING_HELP = (

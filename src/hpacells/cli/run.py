@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from hpacells.cli.networks import DeviceOption, PrecisionOption, RuntimeOption
 from hpacells.cli.progress import show_progress
 from hpacells.cli.quality import BORDER_HELP, MISSING_HELP, tell_warnings
 from hpacells.cli.reading import BIT_DEPTH_HELP, CHANNELS_HELP, IMAGES_HELP
@@ -17,6 +18,7 @@ from hpacells.images.discover import discover_fields
 from hpacells.predict.completion import RunSummary
 from hpacells.predict.config import RunSettings
 from hpacells.predict.engine import run_fields
+from hpacells.predict.networks import choose_networks
 from hpacells.predict.plan import count_cores, plan_execution
 from hpacells.predict.ray_cluster import RayCluster, connected_cluster
 from hpacells.predict.shard import Shard
@@ -71,9 +73,9 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Threads within a field. Default: cores left idle.")
     ] = None,
-    runtime: Annotated[
-        Literal["onnx"], typer.Option(help="What runs the network: ONNX Runtime, on the CPU.")
-    ] = "onnx",
+    runtime: RuntimeOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     shard: Annotated[
         Shard | None,
         typer.Option(
@@ -102,16 +104,26 @@ def run(
 
     Example: hpacells run images/ results/ --model subcell
     """
+    folder = resolve_model(model, missing=missing or ())
+    networks = choose_networks(
+        folder,
+        runtime=runtime,
+        device=device,
+        precision=precision,
+        over_cluster=engine == "ray",
+    )
     settings = RunSettings(
         images=str(images.resolve()),
-        model=str(resolve_model(model, missing=missing or ())),
+        model=str(folder),
         segmenter=segmenter,
         missing=tuple(missing or ()),
         border=border,
         pixel_size_um=pixel_size_um,
         channels=channels,
         bit_depth=bit_depth,
-        runtime=runtime,
+        runtime=networks.runtime,
+        device=networks.device,
+        precision=networks.precision,
     )
     if address is not None and engine == "local":
         raise ConfigError("--address: expected with --engine ray only. Add it, or leave this out.")
@@ -147,7 +159,7 @@ def run_and_tell(
     model = Path(settings.model)
     if model.is_relative_to(cache_folder()):  # an installed one: <cache>/<name>/model
         model = model.parent
-    typer.echo(f"{len(records)} fields, model {model.name}, {plan}")
+    typer.echo(f"{len(records)} fields, model {model.name}, {plan}, {settings.networks}")
     with show_progress("run") as progress:
         summary = run_fields(
             records, out, settings, plan=plan, progress=progress, finish=finish_with_report

@@ -10,7 +10,7 @@
     │   └── ConfigError           options that contradict each other or are out of range
     ├── ModelError                a model folder is damaged or does not match the request
     ├── OutputError               the output folder: another run's, locked, full, not writable
-    ├── WorkerError               a worker process died
+    ├── WorkerError               a worker process died, or its GPU has no memory left
     └── MissingExtraError         an optional package is not installed
 
 A message says what was expected, what came, where, and what to do. ``ImageError`` is the one
@@ -64,7 +64,7 @@ class OutputError(HpacellsError):
 
 
 class WorkerError(HpacellsError):
-    """A worker process died: killed from outside, or for lack of memory."""
+    """A worker process died (killed from outside, or for lack of memory), or its GPU is full."""
 
 
 class MissingExtraError(HpacellsError):

@@ -25,6 +25,7 @@ __all__ = [
     "SUBCELL_LOCATIONS",
     "SUBCELL_STAINS",
     "SubcellEncoder",
+    "build_subcell_classifier",
     "load_subcell_classifier",
 ]
 
@@ -179,12 +180,17 @@ def load_subcell_classifier(path: Path) -> nn.Sequential:
     ModelError
         When the file cannot be read or is not such a classifier.
     """
+    classifier = build_subcell_classifier()
+    load_strictly(classifier, read_weights(path), path)
+    return classifier.eval()
+
+
+def build_subcell_classifier() -> nn.Sequential:
+    """Build such a classifier with random weights, in training mode."""
     sizes = (_POOL_HEADS * _WIDTH, 512, 256, len(SUBCELL_LOCATIONS))
     first, second, last = (nn.Linear(*pair) for pair in pairwise(sizes))
     between = (nn.ReLU(), nn.Dropout())
-    classifier = nn.Sequential(first, *between, second, *between, last)
-    load_strictly(classifier, read_weights(path), path)
-    return classifier.eval()
+    return nn.Sequential(first, *between, second, *between, last)
 
 
 def _renamed(published: dict[str, Tensor]) -> dict[str, Tensor]:

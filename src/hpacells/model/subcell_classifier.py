@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hpacells.core.atlas_terms import LOCATION_OF_TERM
@@ -17,15 +18,17 @@ from hpacells.core.errors import ModelError
 from hpacells.core.locations import N_LOCATIONS
 from hpacells.model.encoder_input import make_input
 from hpacells.model.export import export_model, strip_notes, write_graph
+from hpacells.model.pretrained import load_strictly
 from hpacells.model.subcell import (
     SUBCELL_LOCATIONS,
     SUBCELL_STAINS,
     SubcellEncoder,
+    build_subcell_classifier,
     load_subcell_classifier,
 )
 from hpacells.runtime.model_folder import TERMS_FILE, ModelSpec
 
-__all__ = ["SubcellClassifier", "TermHeads", "convert_subcell"]
+__all__ = ["SubcellClassifier", "TermHeads", "convert_subcell", "load_subcell"]
 
 
 class TermHeads(nn.Module):
@@ -163,3 +166,24 @@ def convert_subcell(
         ),
         folder,
     )
+
+
+def load_subcell(spec: ModelSpec, weights: Path) -> SubcellClassifier:
+    """Read the weights of such a folder back into a network, in evaluation mode.
+
+    Raises
+    ------
+    ModelError
+        When they are those of another network.
+    """
+    name, kwargs = spec.architecture.backbone, spec.architecture.kwargs
+    state = load_file(weights)
+    heads = {key.split(".")[2] for key in state if key.startswith("terms.heads.")}
+    network = SubcellClassifier(
+        name,
+        SubcellEncoder(len(SUBCELL_STAINS[name]), crop_px=spec.crop_px, **kwargs),
+        TermHeads([build_subcell_classifier() for _ in heads]),
+        crop_px=spec.crop_px,
+    )
+    load_strictly(network, state, weights)
+    return network.eval()

@@ -43,7 +43,8 @@ def run(
         Told after each field: (done, all, what).
     **settings
         Those of ``predict.config.RunSettings``: ``segmenter``, ``missing``, ``border``,
-        ``pixel_size_um``, ``channels``, ``bit_depth``.
+        ``pixel_size_um``, ``channels``, ``bit_depth``; ``runtime``, ``device`` and ``precision``,
+        here ONNX Runtime on the CPU unless they are given.
 
     Returns
     -------

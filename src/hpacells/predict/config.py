@@ -3,15 +3,16 @@
 How many workers and threads do the work is not a setting: it cannot change a result (``plan``).
 """
 
-from typing import Any, Literal
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from hpacells import __version__
 from hpacells.core.channels import Channel
 from hpacells.core.provenance import sha256_file
+from hpacells.predict.networks import Networks, RuntimeName
 from hpacells.runtime.model_folder import SPEC_FILE, ModelFolder
-from hpacells.runtime.session import PRECISION, RUNTIME
+from hpacells.runtime.session import Device, Precision
 from hpacells.segment.config import BorderPolicy, MeasureConfig
 from hpacells.segment.registry import DEFAULT_SEGMENTER, Segmenter
 
@@ -51,11 +52,24 @@ class RunSettings(BaseModel):
     bit_depth: int | None = None
     """Bits of grey values in 16-bit files; None: as tables and files say, or by a look at them."""
 
-    runtime: Literal["onnx"] = RUNTIME
-    """What runs the network."""
+    runtime: RuntimeName = "onnx"
+    """What runs the networks."""
 
-    precision: Literal["float32"] = PRECISION
-    """Of the network's arithmetic."""
+    device: Device = "cpu"
+    """Where they run."""
+
+    precision: Precision = "float32"
+    """Of their arithmetic."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ = self.networks  # refuses what does not go together
+        return self
+
+    @property
+    def networks(self) -> Networks:
+        """Say how the networks are run."""
+        return Networks(self.runtime, self.device, self.precision)
 
     def measure_config(self) -> MeasureConfig:
         """Say which cells count."""
@@ -82,6 +96,5 @@ def describe_settings(
         "pixel_size_um": settings.pixel_size_um,
         "channels": settings.channels,
         "bit_depth": settings.bit_depth,
-        "runtime": settings.runtime,
-        "precision": settings.precision,
+        **settings.networks.describe(),
     }

@@ -35,13 +35,13 @@ from hpacells.predict.completion import (
 from hpacells.predict.config import RunSettings, describe_settings
 from hpacells.predict.field import FieldTools, commit_field, digest_input, predict_field, read_input
 from hpacells.predict.flow import StopSignal, side_by_side
+from hpacells.predict.networks import open_classifier, place_segmenter
 from hpacells.predict.parts import finished_fields, is_finished, read_digest
 from hpacells.predict.plan import ExecutionPlan
 from hpacells.predict.ray_cluster import over_cluster
 from hpacells.predict.run_folder import SETTINGS_FILE, check_owner, prepare_run_folder
 from hpacells.predict.tables import FailedField
 from hpacells.runtime.model_folder import ModelFolder, load_model
-from hpacells.runtime.session import open_session
 from hpacells.runtime.variation_null import copy_null
 from hpacells.segment.registry import Segmenter, get_segmenter
 
@@ -207,7 +207,8 @@ def _open_work(
     stop: StopSignal,
 ) -> Work:
     """Prepare what takes a field from its files to its part of the run folder."""
-    session = open_session(model, threads=threads)
+    session = open_classifier(model, settings.networks, threads=threads)
+    segmenter = place_segmenter(segmenter, settings.networks)
     measure = settings.measure_config()
     tools = FieldTools(segmenter, session, measure, settings.missing, between_steps=stop.check)
 

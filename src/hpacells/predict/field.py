@@ -38,7 +38,7 @@ from hpacells.predict.parts import FieldPart, write_part
 from hpacells.predict.run_folder import COMPOSITE, MASKS, PREVIEWS, STAINS, outlines_file
 from hpacells.runtime.doubt import score_doubt
 from hpacells.runtime.postprocess import score_field
-from hpacells.runtime.session import Session
+from hpacells.runtime.session import CellSession
 from hpacells.runtime.terms import score_terms
 from hpacells.segment.config import MeasureConfig
 from hpacells.segment.field_quality import FieldQuality, judge_field
@@ -78,7 +78,7 @@ class FieldTools:
     """
 
     segmenter: Segmenter
-    session: Session
+    session: CellSession
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     missing: tuple[Channel, ...] = ()
     between_steps: Callable[[], None] = lambda: None

@@ -14,7 +14,6 @@ import psutil
 from hpacells.core.errors import ConfigError
 from hpacells.predict.ray_cluster import RayCluster, WorkerNeeds
 from hpacells.predict.shard import Shard, ShardsHeld
-from hpacells.runtime.session import PRECISION, RUNTIME
 
 __all__ = ["MEMORY_PER_FIELD", "ExecutionPlan", "count_cores", "plan_execution"]
 
@@ -34,8 +33,6 @@ class ExecutionPlan:
         Fields in flight at the same time.
     threads
         Cells classified at the same time within a field.
-    runtime, precision
-        What runs the network, and in which arithmetic.
     shard
         The part of the fields that is worked on; None: all.
     cluster
@@ -44,8 +41,6 @@ class ExecutionPlan:
 
     workers: int
     threads: int
-    runtime: str = RUNTIME
-    precision: str = PRECISION
     shard: Shard | None = None
     cluster: RayCluster | None = None
 
@@ -71,10 +66,7 @@ class ExecutionPlan:
     def __str__(self) -> str:
         shard = "" if self.shard is None else f"shard {self.shard}, "
         where = "" if self.cluster is None else f"{self.cluster}, "
-        return (
-            f"{shard}{where}{self.workers} worker(s) of {self.threads} thread(s), "
-            f"{self.runtime} runtime on the CPU, {self.precision}"
-        )
+        return f"{shard}{where}{self.workers} worker(s) of {self.threads} thread(s)"
 
 
 def plan_execution(

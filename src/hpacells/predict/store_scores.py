@@ -30,6 +30,7 @@ from hpacells.crops.field_crops import FieldCrops
 from hpacells.crops.store import CropStore
 from hpacells.predict.config import RUN_FORMAT
 from hpacells.predict.field import score_cells
+from hpacells.predict.networks import Networks, open_classifier
 from hpacells.predict.parquet_rows import ParquetRows
 from hpacells.predict.run_folder import (
     CELLS_FILE,
@@ -44,7 +45,7 @@ from hpacells.predict.term_rows import TERMS_TABLE, TermRows
 from hpacells.runtime.doubt import score_doubt
 from hpacells.runtime.model_folder import SPEC_FILE, ModelFolder
 from hpacells.runtime.postprocess import score_field
-from hpacells.runtime.session import PRECISION, RUNTIME, Session, open_session
+from hpacells.runtime.session import CellSession
 from hpacells.runtime.terms import score_terms
 from hpacells.runtime.variation_null import copy_null
 
@@ -56,6 +57,7 @@ def predict_store(
     out: Path,
     model: ModelFolder,
     *,
+    networks: Networks | None = None,
     threads: int = 1,
     progress: ProgressCallback = silent,
 ) -> dict[str, Any]:
@@ -70,6 +72,8 @@ def predict_store(
         terms, ``terms.parquet``.
     model
         Whose crops the store must hold.
+    networks
+        How its network is run; None: on ONNX Runtime.
     threads
         Cells classified at the same time.
     progress
@@ -88,7 +92,8 @@ def predict_store(
         When ``out`` holds something else.
     """
     _check_spec(store, model)
-    settings = _describe(store, model)
+    networks = networks or Networks()
+    settings = _describe(store, model, networks)
     check_owner(out, settings)
     with output_lock(out):
         check_owner(out, settings)
@@ -97,7 +102,7 @@ def predict_store(
             return earlier
         write_json(out / SETTINGS_FILE, settings)
         copy_null(model.path, out)
-        session = open_session(model, threads=threads)
+        session = open_classifier(model, networks, threads=threads)
         counts = _write_scores(store, out, session, progress=progress)
         content = {**settings, "versions": installed_versions(), "counts": counts}
         write_json(out / RUN_FILE, content)
@@ -116,20 +121,19 @@ def _check_spec(store: CropStore, model: ModelFolder) -> None:
         )
 
 
-def _describe(store: CropStore, model: ModelFolder) -> dict[str, Any]:
+def _describe(store: CropStore, model: ModelFolder, networks: Networks) -> dict[str, Any]:
     return {
         "format": RUN_FORMAT,
         "crops": str(store.path.resolve()),
         "crops_sha256": sha256_file(store.path / "fields.parquet"),
         "model_id": model.model_id,
         "model_sha256": sha256_file(model.path / SPEC_FILE),
-        "runtime": RUNTIME,
-        "precision": PRECISION,
+        **networks.describe(),
     }
 
 
 def _write_scores(
-    store: CropStore, out: Path, session: Session, *, progress: ProgressCallback
+    store: CropStore, out: Path, session: CellSession, *, progress: ProgressCallback
 ) -> dict[str, int]:
     """Write the tables and count: fields = done + failed, cells = ok + border + rejected."""
     rows = {row["fov_id"]: row for row in store.fields_table().to_pylist()}
@@ -173,7 +177,9 @@ _KEPT_COLUMNS = (
 )
 
 
-def _score_part(part: FieldCrops, session: Session) -> tuple[CellTable, pa.Table, dict[str, Any]]:
+def _score_part(
+    part: FieldCrops, session: CellSession
+) -> tuple[CellTable, pa.Table, dict[str, Any]]:
     """Give the scored cells, their embeddings and terms, and scores and counts of the field."""
     kept_logits, kept_embedding = session.run(part.crops, part.cell_masks)
     ids = part.cells.table["cell_id"].to_numpy()

@@ -1,7 +1,6 @@
 """A model folder: ``model.json``, ``model.onnx`` and, unless left out to save room, the weights.
 
-A model that tells more terms apart than the project's locations has ``terms.onnx`` too, one whose
-errors were measured on fields without variation ``variation_null.json``.
+One that tells more terms apart has ``terms.onnx`` too, one of measured errors ``NULL_FILE``.
 
 ``model.json`` is ``ModelSpec``: everything that has to be known to use the network, so that
 nothing about it is written in code. It is written last and holds the sha256 of the other files:
@@ -63,6 +62,7 @@ DOUBT_LEVELS = (*(i / 100 for i in range(100)), 0.995, 0.998, 0.999, 1.0)
 """Shares of the ordinary cells at which ``Doubt`` keeps quantiles: finer at the end."""
 
 STAINS = tuple(channel.value for channel in CHANNELS)
+_FORMER = {"border_floor", "border_full_area", "border_without_nucleus"}
 
 
 class _Frozen(BaseModel):
@@ -125,8 +125,7 @@ class Postprocessing(_Frozen):
     @classmethod
     def _forget(cls, values: Any) -> Any:
         """Read folders of a time when border cells were weighed by their area."""
-        former = {"border_floor", "border_full_area", "border_without_nucleus"}
-        return {k: v for k, v in values.items() if k not in former}
+        return {k: v for k, v in values.items() if k not in _FORMER}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

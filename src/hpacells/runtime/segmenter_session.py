@@ -1,10 +1,12 @@
-"""A segmentation network on ONNX Runtime, on a CPU.
+"""A segmentation network on ONNX Runtime, on a CPU; and what every runtime's session keeps to.
 
 One thread a call: the result then doesn't depend on the machine's cores, and fields are worked on
 side by side by processes, not inside the graph.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,28 @@ from hpacells.core.errors import ModelError
 from hpacells.runtime.graph import open_graph
 from hpacells.runtime.segmenter_folder import MAP_STAINS, MAPS, SIDE_MULTIPLE, SegmenterFolder
 
-__all__ = ["SegmenterSession", "open_segmenter"]
+__all__ = [
+    "MapSession",
+    "OpenSegmenter",
+    "SegmenterSession",
+    "check_maps",
+    "check_stains",
+    "open_segmenter",
+]
+
+
+class MapSession(Protocol):
+    """A network ready to run, whatever runs it. May be used from several threads."""
+
+    def run(
+        self, stains: npt.NDArray[np.float32], present: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """Compute the maps of one image, as ``SegmenterSession.run`` does."""
+        ...
+
+
+OpenSegmenter = Callable[[SegmenterFolder], MapSession]
+"""Opens a segmenter's network on some runtime."""
 
 
 class SegmenterSession:
@@ -46,22 +69,34 @@ class SegmenterSession:
         ModelError
             When the sizes are not the network's, or it gives NaN.
         """
-        n_stains = len(MAP_STAINS)
-        sides = stains.shape[1:]
-        fits = stains.ndim == 3 and stains.shape[0] == n_stains and present.shape == (n_stains,)
-        if not fits or any(side == 0 or side % SIDE_MULTIPLE for side in sides):
-            raise ModelError(
-                f"{self._path}: expected stains ({n_stains}, H, W) with sides in multiples of "
-                f"{SIDE_MULTIPLE} and {n_stains} flags, got {stains.shape} and {present.shape}"
-            )
+        check_stains(self._path, stains, present)
         feed = {
             "stains": stains[None].astype(np.float32, copy=False),
             "present": present[None].astype(np.float32),
         }
         maps: npt.NDArray[np.float32] = self._graph.run(["maps"], feed)[0][0]
-        if not np.isfinite(maps).all():
-            raise ModelError(f"{self._path}: the network gives NaN. Train or fetch it again.")
+        check_maps(self._path, maps)
         return maps
+
+
+def check_stains(
+    path: Path, stains: npt.NDArray[np.float32], present: npt.NDArray[np.bool_]
+) -> None:
+    """Refuse sizes that are not the network's (ModelError)."""
+    n_stains = len(MAP_STAINS)
+    sides = stains.shape[1:]
+    fits = stains.ndim == 3 and stains.shape[0] == n_stains and present.shape == (n_stains,)
+    if not fits or any(side == 0 or side % SIDE_MULTIPLE for side in sides):
+        raise ModelError(
+            f"{path}: expected stains ({n_stains}, H, W) with sides in multiples of "
+            f"{SIDE_MULTIPLE} and {n_stains} flags, got {stains.shape} and {present.shape}"
+        )
+
+
+def check_maps(path: Path, maps: npt.NDArray[np.float32]) -> None:
+    """Refuse NaN (ModelError)."""
+    if not np.isfinite(maps).all():
+        raise ModelError(f"{path}: the network gives NaN. Train or fetch it again.")
 
 
 def open_segmenter(folder: SegmenterFolder) -> SegmenterSession:

@@ -1,4 +1,4 @@
-"""Cells through a network on ONNX Runtime, on a CPU.
+"""Cells through a network on ONNX Runtime, on a CPU; and what every runtime's session keeps to.
 
 Every cell is one call of the graph, and the graph runs each call on one thread; ``threads`` calls
 run side by side. So neither the cells beside it nor the number of threads can change a cell's
@@ -6,11 +6,11 @@ result, bit for bit, whatever order the runtime sums in. On fields of about 20 c
 slower than batches of eight: a batch is 7 % faster per cell, and on average a sixth of it is
 padding.
 
-Not here: GPUs, reduced precision.
+Not here: GPUs, reduced precision (``model.torch_session``).
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,36 @@ from hpacells.core.locations import N_LOCATIONS
 from hpacells.runtime.graph import open_graph
 from hpacells.runtime.model_folder import ModelFolder
 
-__all__ = ["PRECISION", "RUNTIME", "Session", "open_session"]
+__all__ = [
+    "CellSession",
+    "Device",
+    "Precision",
+    "Session",
+    "check_answers",
+    "check_cells",
+    "open_session",
+]
 
-RUNTIME: Final = "onnx"
-PRECISION: Final = "float32"
+Device = Literal["cpu", "cuda"]
+"""Where a network runs."""
+
+Precision = Literal["float32", "bfloat16"]
+"""Of its arithmetic."""
 
 _INPUTS = ("crops", "cell_mask")
 _OUTPUTS = ("logits", "embedding")
+
+
+class CellSession(Protocol):
+    """A network ready to run, whatever runs it. May be used from several threads."""
+
+    model: ModelFolder
+
+    def run(
+        self, crops: npt.NDArray[np.uint8], cell_mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Classify cells, as ``Session.run`` does."""
+        ...
 
 
 class Session:
@@ -63,16 +86,8 @@ class Session:
         ModelError
             When shapes or dtypes are not the model's, or the network gives NaN or infinity.
         """
-        side = self.model.spec.crop_px
-        n = crops.shape[0] if crops.ndim else 0
-        expected = ((n, len(CHANNELS), side, side), (n, side, side))
-        if (crops.shape, cell_mask.shape) != expected or crops.dtype != np.uint8:
-            raise ModelError(
-                f"model {self.model.model_id}: expected uint8 crops {expected[0]} and masks "
-                f"{expected[1]}, got {crops.dtype} {crops.shape} and {cell_mask.shape}. "
-                "Make the crops for this model: 'hpacells crop --model'."
-            )
-        masks = cell_mask.astype(np.uint8, copy=False)
+        masks = check_cells(self.model, crops, cell_mask)
+        n = len(crops)
         logits = np.zeros((n, N_LOCATIONS), np.float32)
         embedding = np.zeros((n, self.model.spec.embedding_size), np.float32)
 
@@ -82,12 +97,37 @@ class Session:
 
         for _ in (self._pool.map if self._pool else map)(classify, range(n)):
             pass
-        if not (np.isfinite(logits).all() and np.isfinite(embedding).all()):
-            raise ModelError(
-                f"model {self.model.model_id}: its network gives NaN or infinity. The weights may "
-                "be damaged: train or fetch the model again."
-            )
+        check_answers(self.model, logits, embedding)
         return logits, embedding
+
+
+def check_cells(
+    model: ModelFolder,
+    crops: npt.NDArray[np.uint8],
+    cell_mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8],
+) -> npt.NDArray[np.uint8]:
+    """Refuse cells that are not the model's (ModelError); give their masks as uint8."""
+    side = model.spec.crop_px
+    n = crops.shape[0] if crops.ndim else 0
+    expected = ((n, len(CHANNELS), side, side), (n, side, side))
+    if (crops.shape, cell_mask.shape) != expected or crops.dtype != np.uint8:
+        raise ModelError(
+            f"model {model.model_id}: expected uint8 crops {expected[0]} and masks {expected[1]}, "
+            f"got {crops.dtype} {crops.shape} and {cell_mask.shape}. "
+            "Make the crops for this model: 'hpacells crop --model'."
+        )
+    return cell_mask.astype(np.uint8, copy=False)
+
+
+def check_answers(
+    model: ModelFolder, logits: npt.NDArray[np.float32], embedding: npt.NDArray[np.float32]
+) -> None:
+    """Refuse NaN and infinity (ModelError)."""
+    if not (np.isfinite(logits).all() and np.isfinite(embedding).all()):
+        raise ModelError(
+            f"model {model.model_id}: its network gives NaN or infinity. The weights may be "
+            "damaged: train or fetch the model again."
+        )
 
 
 def open_session(model: ModelFolder, *, threads: int = 1) -> Session:

@@ -22,7 +22,7 @@ from hpacells.runtime.segmenter_folder import (
     SegmenterFolder,
     load_segmenter,
 )
-from hpacells.runtime.segmenter_session import SegmenterSession, open_segmenter
+from hpacells.runtime.segmenter_session import MapSession, OpenSegmenter, open_segmenter
 from hpacells.segment.config import UnetConfig
 from hpacells.segment.instances import cells_from_maps
 from hpacells.segment.redraw import redraw
@@ -48,6 +48,8 @@ class UnetSegmenter:
         How cells are read from the maps.
     missing
         Stains that the fields do not have, in any order; their channel is not looked at.
+    open_network
+        What runs the network; ONNX Runtime on a CPU unless a run says otherwise.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class UnetSegmenter:
     folder: Path = UNET_FOLDER
     config: UnetConfig = field(default_factory=UnetConfig)
     missing: tuple[Channel, ...] = ()
+    open_network: OpenSegmenter = open_segmenter
     name: str = field(default="unet", init=False)
 
     def __post_init__(self) -> None:
@@ -104,7 +107,7 @@ class UnetSegmenter:
             The grid they lie on.
         """
         found = self._loaded()
-        session = _open(found.path, found.graph_sha256)
+        session = _open(found.path, found.graph_sha256, self.open_network)
         grid = network_grid((fov.height, fov.width), fov.pixel_size_um, found.spec.pixel_size_um)
         present = present_flags(self.missing)
         maps = map_in_tiles(
@@ -147,5 +150,5 @@ def _load(folder: Path, changed_ns: int) -> SegmenterFolder:  # noqa: ARG001  pa
 
 
 @lru_cache(maxsize=2)
-def _open(folder: Path, sha256: str) -> SegmenterSession:  # noqa: ARG001  part of the cache's key
-    return open_segmenter(load_segmenter(folder))
+def _open(folder: Path, sha256: str, opener: OpenSegmenter) -> MapSession:  # noqa: ARG001  its key
+    return opener(load_segmenter(folder))
