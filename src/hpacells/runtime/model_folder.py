@@ -1,7 +1,5 @@
 """A model folder: ``model.json``, ``model.onnx`` and, unless left out to save room, the weights.
 
-One that tells more terms apart has ``terms.onnx`` too, one of measured errors ``NULL_FILE``.
-
 ``model.json`` is ``ModelSpec``: everything that has to be known to use the network, so that
 nothing about it is written in code. It is written last and holds the sha256 of the other files:
 a folder without it, or with another file beside it, is not a model. Nothing here is a pickle.
