@@ -4,6 +4,7 @@ from sklearn.metrics import average_precision_score
 
 from hpacells.core.locations import N_LOCATIONS, NEGATIVE
 from hpacells.runtime.model_folder import Calibration, Postprocessing
+from hpacells.train import fit_postprocessing as fit_module
 from hpacells.train.calibration import FittedCalibration
 from hpacells.train.fit_postprocessing import expected_ap, fit_postprocessing
 
@@ -71,3 +72,13 @@ def test_names_of_fields_do_not_matter():
     assert fit_postprocessing(logits, owner, fitted, RECIPE) == fit_postprocessing(
         logits, owner * 7 + 3, fitted, RECIPE
     )
+
+
+def test_where_image_labels_see_no_difference_the_cell_is_trusted(monkeypatch):
+    case = make_case(0, cell_noise=3.0)
+    weights = []
+    for equal in (0.0, 0.02, 1.0):
+        monkeypatch.setattr(fit_module, "ABOUT_EQUAL", equal)
+        weights.append(fit_postprocessing(*case, RECIPE)[0].cell_weight)
+    assert weights == sorted(weights)
+    assert weights[0] < weights[-1] == 1

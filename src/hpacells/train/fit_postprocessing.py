@@ -5,7 +5,9 @@ cannot have it otherwise: ``FittedCalibration.posterior`` joins the two. Against
 precision can be computed without the label of any cell, every cell counting as present with its
 posterior and as absent with the rest. What is chosen this way, from a coarse grid: how cell and
 image score are blended, and how much Negative damps the others. On simulated fields, where the
-truth can be looked up afterwards, it orders the candidates as the true average precision does.
+truth can be looked up afterwards, it orders the candidates about as the true average precision
+does, with the image's score a little too high: 0.2 against 0.35 for the cell's weight in a product
+is 0.830 and 0.826 by image labels, 0.719 and 0.727 by the truth.
 
 What image labels cannot tell stays as the recipe has it: how cells at the border are weighed and
 how Negative is scored (HPA.md: what moved the competition's score). Unusual cells are not weighed
@@ -27,6 +29,10 @@ __all__ = ["LEAST_GAIN", "expected_ap", "fit_postprocessing"]
 
 LEAST_GAIN = 0.002
 """The recipe's constants stay unless others are better by this much."""
+
+ABOUT_EQUAL = 0.005
+"""Of candidates this close to the best the one that trusts cells most is taken: what is judged by
+image labels flatters the image's score, which they have taught."""
 
 _BLENDS = ("mix", "product")
 _CELL_WEIGHTS = (0.2, 0.35, 0.5, 0.7, 0.85, 1.0)
@@ -83,11 +89,14 @@ def fit_postprocessing(
         for blend, weight, damping in product(_BLENDS, _CELL_WEIGHTS, _DAMPINGS)
     ]
     scores = [judge(candidate) for candidate in grid]
-    before, best = judge(constants), int(np.argmax(scores))
-    chosen = grid[best] if scores[best] >= before + LEAST_GAIN else constants
+    before, best = judge(constants), max(scores)
+    close = [i for i, score in enumerate(scores) if score >= best - ABOUT_EQUAL]
+    chosen = grid[max(close, key=lambda i: (grid[i].cell_weight, scores[i]))]
+    if best < before + LEAST_GAIN:
+        chosen = constants
     return chosen, (
         f"blend {chosen.blend}, cell_weight {chosen.cell_weight:g}, negative_damping "
-        f"{chosen.negative_damping:g}: expected average precision {max(scores[best], before):.3f} "
+        f"{chosen.negative_damping:g}: expected average precision {judge(chosen):.3f} "
         f"(recipe's constants {before:.3f}) of {len(judged)} locations in {len(image)} cells of "
         f"{owner.max() + 1} held-out fields, by image labels; the rest as in the recipe"
     )
