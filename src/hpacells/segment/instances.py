@@ -5,7 +5,7 @@ cells part along the border that the network drew. What grew from two seeds with
 them is one cell. What holds no seed is debris.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -24,6 +24,9 @@ __all__ = ["cells_from_maps"]
 
 _Ids = npt.NDArray[np.int32]
 _Map = npt.NDArray[np.float32]
+
+_ALIKE = 0.5
+"""Smaller over larger half of a dividing cell's chromosomes, at least."""
 
 _PARTED = 128
 """Of 255: where the border map is below this, seeds grow without being stopped."""
@@ -55,7 +58,8 @@ def cells_from_maps(
     cells = _grow(seeds, border, foreground)
     cells = _join_unparted(cells, border, config.merge_border)
     cells = drop_debris(cells, grid.px2(config.min_cell_um2))
-    return cells, _own_nuclei(cells, nucleus > config.nucleus_level, grid, config)
+    nuclei = _own_nuclei(cells, nucleus > config.nucleus_level, grid, config)
+    return _join_dividing(cells, nuclei, grid.px2(config.max_condensed_um2))
 
 
 def _find_seeds(
@@ -165,14 +169,11 @@ def _only_seeds(seeds: _Ids, places: _Ids, n_places: int) -> _Ids:
 def _join_unparted(cells: _Ids, border: _Map, least: float) -> _Ids:
     """Join cells whose common edge is no border: its probability is below ``least`` on average."""
     n = int(cells.max(initial=0)) + 1
-    edges, strengths = [], []
-    for one, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
-        a, b = cells[one], cells[other]
-        at = np.flatnonzero((a != b) & (a > 0) & (b > 0))
-        pair = np.stack([a.ravel()[at], b.ravel()[at]]).astype(np.int64)
-        edges.append(pair.min(axis=0) * n + pair.max(axis=0))
-        strengths.append(np.maximum(border[one].ravel()[at], border[other].ravel()[at]))
-    edge, position = np.unique(np.concatenate(edges), return_inverse=True)
+    pairs, strengths = [], []
+    for one, other, pair in _common_edges(cells):
+        pairs.append(pair.min(axis=0) * n + pair.max(axis=0))
+        strengths.append(np.maximum(border.ravel()[one], border.ravel()[other]))
+    edge, position = np.unique(np.concatenate(pairs), return_inverse=True)
     if not edge.size:
         return cells
     strength = np.bincount(position, np.concatenate(strengths)) / np.bincount(position)
@@ -183,6 +184,47 @@ def _join_unparted(cells: _Ids, border: _Map, least: float) -> _Ids:
     lowest = np.full(groups.max() + 1, n, np.int32)
     np.minimum.at(lowest, groups, np.arange(n, dtype=np.int32))
     return lowest[groups][cells]
+
+
+def _join_dividing(cells: _Ids, nuclei: _Ids, most_px: float) -> tuple[_Ids, _Ids]:
+    """Join two touching cells of which each has half of a dividing cell's chromosomes.
+
+    These lie condensed on far less room than a nucleus takes (``most_px`` at most), alike in size.
+    Not where the frame cuts one of them, or a third such cell touches the two.
+    """
+    n = int(cells.max(initial=0)) + 1
+    size = np.bincount(nuclei.ravel(), minlength=n)
+    condensed = (size > 0) & (size <= most_px)
+    condensed[0] = False
+    for edge in (nuclei[0], nuclei[-1], nuclei[:, 0], nuclei[:, -1]):
+        condensed[edge] = False
+    if condensed.sum() < 2:
+        return cells, nuclei
+    pairs = np.concatenate([pair.T for *_, pair in _common_edges(cells)])
+    pairs = np.unique(np.sort(pairs[condensed[pairs].all(axis=1)], axis=1), axis=0)
+    pairs = pairs[size[pairs].min(axis=1) >= _ALIKE * size[pairs].max(axis=1)]
+    times = np.bincount(pairs.ravel(), minlength=n)
+    first, second = pairs[(times[pairs] == 1).all(axis=1)].T
+    called = np.arange(n, dtype=np.int32)
+    called[second] = first
+    return called[cells], called[nuclei]
+
+
+def _common_edges(
+    cells: _Ids,
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Find where cells touch, down and then to the right.
+
+    Yields the flat positions ``(E,)`` of the pixels on either side and their cells' ids ``(2, E)``.
+    """
+    flat, width = cells.ravel(), cells.shape[1]
+    for one, other, step in (
+        (cells[:-1], cells[1:], width),
+        (cells[:, :-1], cells[:, 1:], 1),
+    ):
+        at = np.flatnonzero((one != other) & (one > 0) & (other > 0))
+        here = at if step == width else at + at // max(width - 1, 1)
+        yield here, here + step, np.stack([flat[here], flat[here + step]]).astype(np.int64)
 
 
 def _own_nuclei(
