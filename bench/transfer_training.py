@@ -139,6 +139,7 @@ def train_network(
         if loop.step % CHECKPOINT_EVERY == 0 or loop.step == options.steps:
             write_checkpoint(path, loop.snapshot())
     average: CellClassifier = loop.average.module
+    average.views = 8  # as in the shipped model
     return average.eval(), SPEC
 
 
