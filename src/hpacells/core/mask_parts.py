@@ -5,6 +5,7 @@ of pixels, so this is several times faster than labelling pixels, id by id or al
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,6 @@ class IdRuns:
         ``(R,)`` int64: half-open, positions in the image read row by row.
     ids
         ``(R,)`` int64: what is in them.
-    part
-        ``(R,)`` int64: the connected part (8-neighbourhood) that they belong to, 0 … parts - 1;
-        runs of different ids are never one part.
     columns
         Width of the image; no run is longer.
     """
@@ -36,12 +34,19 @@ class IdRuns:
     start: _Indices
     stop: _Indices
     ids: _Indices
-    part: _Indices
     columns: int
+
+    @cached_property
+    def part(self) -> _Indices:
+        """The connected part (8-neighbourhood) that they belong to, ``(R,)`` int64: 0 … parts - 1.
+
+        Runs of different ids are never one part. Found when first asked for: half of the work.
+        """
+        return _connect(self.start, self.stop, self.ids, self.columns)
 
 
 def find_runs(ids: npt.NDArray[np.integer]) -> IdRuns:
-    """Find runs and parts of a label image ``(H, W)``, 0 = background."""
+    """Find the runs of a label image ``(H, W)``, 0 = background."""
     rows, columns = ids.shape
     changes = np.ones((rows, columns), np.bool_)
     np.not_equal(ids[:, 1:], ids[:, :-1], out=changes[:, 1:])
@@ -50,7 +55,7 @@ def find_runs(ids: npt.NDArray[np.integer]) -> IdRuns:
     values = ids.reshape(-1)[start].astype(np.int64)
     kept = values != 0
     start, stop, values = start[kept], stop[kept], values[kept]
-    return IdRuns(start, stop, values, _connect(start, stop, values, columns), columns)
+    return IdRuns(start, stop, values, columns)
 
 
 def _connect(start: _Indices, stop: _Indices, values: _Indices, columns: int) -> _Indices:

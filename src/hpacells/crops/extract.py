@@ -20,7 +20,8 @@ from hpacells.core.crop_spec import CropSpec
 from hpacells.core.errors import InputError
 from hpacells.core.fov import FieldOfView, to_8bit
 from hpacells.core.id_statistics import centroids_of_ids
-from hpacells.core.masks import CellMasks
+from hpacells.core.masks import CellMasks, sample_ids
+from hpacells.core.shrink import shrink
 
 __all__ = ["cell_centres", "extract_crops"]
 
@@ -108,21 +109,16 @@ def _cut_from_shrunk(
 ) -> _Crops:
     """Shrink the field once, then slice windows out of it on its pixel grid."""
     ratio = spec.pixel_size_um / fov.pixel_size_um
-    shape = tuple(max(1, round(side / ratio)) for side in masks.cells.shape)
+    shape = (max(1, round(fov.height / ratio)), max(1, round(fov.width / ratio)))
     scale = np.array(shape) / np.array(masks.cells.shape)
     side = spec.crop_px
     pixels = np.zeros((len(fov.pixels), shape[0] + 2 * side, shape[1] + 2 * side), np.uint8)
     ids = np.zeros(pixels.shape[1:], np.int32)
     inner = (slice(side, side + shape[0]), slice(side, side + shape[1]))
-    # interleaved, the four take two thirds of the time that they take one by one
-    small = cv2.resize(cv2.merge(list(fov.pixels)), shape[::-1], interpolation=cv2.INTER_AREA)
-    for plane, channel in zip(pixels, cv2.split(small), strict=True):
-        plane[inner] = to_8bit(channel, fov.max_value)
-    rows, columns = (
-        ((np.arange(length) + 0.5) / factor).astype(np.int64)
-        for length, factor in zip(shape, scale, strict=True)
-    )
-    ids[inner] = masks.cells[rows[:, None], columns]
+    for plane, channel in zip(pixels, fov.pixels, strict=True):
+        small: npt.NDArray[Any] = np.rint(shrink(channel, shape)).astype(channel.dtype)
+        plane[inner] = to_8bit(small, fov.max_value)
+    ids[inner] = sample_ids(masks.cells, shape)
     crops = np.empty((len(cell_ids), len(pixels), side, side), np.uint8)
     cell_masks = np.empty((len(cell_ids), side, side), np.bool_)
     corners = np.floor(centres * scale - side / 2 + 0.5).astype(np.int64) + side

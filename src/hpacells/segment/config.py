@@ -183,8 +183,9 @@ class QualityConfig(BaseModel):
     min_reference_cells: int = Field(default=8, ge=3)
     """With fewer whole cells in the field, only ``area_range_um2`` decides."""
 
-    focus_pixel_um: float = Field(default=0.2, gt=0, le=1)
-    """Pixel size that sharpness is measured at, in µm; the field's own where coarser."""
+    focus_pixel_um: float = Field(default=0.32, gt=0, le=1)
+    """Pixel size that sharpness is measured at, in µm, the ``unet`` segmenter's; the field's own
+    where coarser."""
 
     max_focus_pixel_um: float = Field(default=0.4, gt=0, le=2)
     """Coarser fields do not show whether they are sharp: no cell is out of focus, in µm."""

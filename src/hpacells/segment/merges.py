@@ -43,7 +43,7 @@ def find_merges(masks: CellMasks, config: QualityConfig) -> npt.NDArray[np.bool_
     """
     grid = WorkingScale.of_field(masks.cells.shape, masks.pixel_size_um, config.merge_pixel_um)
     cells, nuclei = (sample_ids(ids, grid.shape) for ids in (masks.cells, masks.nuclei))
-    found = np.zeros(int(masks.cells.max(initial=0)) + 1, np.bool_)
+    found = np.zeros(int(masks.cell_ids.max(initial=0)) + 1, np.bool_)
     boxes = ndimage.find_objects(cells)
     parts = {
         cell_id: _nuclear_parts(nuclei[box] == cell_id)

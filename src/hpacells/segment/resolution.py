@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from hpacells.core.mask_parts import keep_largest_parts
+from hpacells.core.shrink import shrink
 
 __all__ = ["WorkingScale", "keep_inside", "renumber"]
 
@@ -49,12 +50,7 @@ class WorkingScale:
 
     def reduce(self, stain: npt.NDArray[np.generic], max_value: int) -> npt.NDArray[np.float32]:
         """Bring a stain ``(H, W)`` to this grid as shares of the full scale, float32."""
-        grey = stain.astype(np.float32)
-        if grey.shape != self.shape:
-            rows, columns = self.shape
-            resized = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA)
-            grey = resized.astype(np.float32, copy=False).reshape(self.shape)
-        return grey / np.float32(max_value)
+        return shrink(stain, self.shape) / np.float32(max_value)
 
 
 def keep_inside(

@@ -158,7 +158,7 @@ def normalise_stain(
     low, middle, high = (float(value) for value in np.percentile(stain, _PERCENTILES))
     smallest_px = grid.px2(_SMALLEST_UM2)
     if _BRIGHT_SHARE * stain.size > smallest_px:
-        brightest = brightest_level(stain, smallest_px)
+        brightest = brightest_level(stain[stain >= high], smallest_px)  # those are more than enough
         end = bright_end(low, middle, high, brightest=brightest, min_contrast=_MIN_SPAN)
         if end != high and not has_structure(
             np.minimum(stain, np.float32(high)),

@@ -20,9 +20,10 @@ from skimage.filters import threshold_otsu
 
 from hpacells.core.channels import CHANNELS, Channel
 from hpacells.core.fov import FieldOfView
+from hpacells.core.shrink import shrink
 from hpacells.segment.config import QualityConfig
 from hpacells.segment.resolution import WorkingScale
-from hpacells.segment.sharpness import reduce_stain
+from hpacells.segment.stain_input import stain_on_grid
 from hpacells.segment.stains import blur, cut_threads
 
 __all__ = ["find_misplaced_nuclei"]
@@ -82,7 +83,7 @@ def find_misplaced_nuclei(fov: FieldOfView, config: QualityConfig | None = None)
     if fov.pixel_size_um > config.max_stain_pixel_um:
         return None
     grid = WorkingScale.of_field((fov.height, fov.width), fov.pixel_size_um, config.stain_pixel_um)
-    supposed = _find_shapes(reduce_stain(fov, Channel.NUCLEUS, grid), grid, config)
+    supposed = _find_shapes(_reduce(fov, Channel.NUCLEUS, grid), grid, config)
     around = supposed.outside(_with_halo(supposed.foreground, grid))
     if 1 - supposed.share_like < _MUCH_MORE and around < _OUTSIDE:
         return None  # no other stain could be told from it by either rule
@@ -90,7 +91,7 @@ def find_misplaced_nuclei(fov: FieldOfView, config: QualityConfig | None = None)
     for stain in CHANNELS:
         if stain is Channel.NUCLEUS:
             continue
-        other = _find_shapes(reduce_stain(fov, stain, grid), grid, config)
+        other = _find_shapes(_reduce(fov, stain, grid), grid, config)
         if other.n_like < config.min_like_nuclei:
             continue
         place = _with_halo(supposed.foreground | other.foreground, grid)
@@ -100,6 +101,13 @@ def find_misplaced_nuclei(fov: FieldOfView, config: QualityConfig | None = None)
         if is_more_nuclear or (is_more_confined and other.share_like >= _LIKE_NUCLEI):
             found.append((other.outside(_with_halo(other.foreground, grid)), stain))
     return min(found)[1] if found else None
+
+
+def _reduce(fov: FieldOfView, stain: Channel, grid: WorkingScale) -> npt.NDArray[np.float32]:
+    """Bring a stain to the grid by way of pixels half as large: the segmenter's, as a rule."""
+    shape = (fov.height, fov.width)
+    finer = WorkingScale.of_field(shape, fov.pixel_size_um, grid.pixel_um / 2)
+    return shrink(stain_on_grid(fov, stain, finer), grid.shape)
 
 
 def _find_shapes(
