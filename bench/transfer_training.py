@@ -139,7 +139,6 @@ def train_network(
         if loop.step % CHECKPOINT_EVERY == 0 or loop.step == options.steps:
             write_checkpoint(path, loop.snapshot())
     average: CellClassifier = loop.average.module
-    average.views = 8  # as in the shipped model
     return average.eval(), SPEC
 
 
@@ -151,6 +150,7 @@ def _new_network() -> CellClassifier:
         encoder_input="cell_contrast",
         drop_path=0.05,
         dropout=0.1,
+        views=8,  # as in the shipped model
     )
 
 

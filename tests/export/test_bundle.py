@@ -111,7 +111,7 @@ def test_the_script_runs_the_commands_and_writes_the_submission(tmp_path, monkey
     assert install[:2] == ["pip", "install"]
     assert "--no-index" in install
     assert run[1:3] == ["run", "test"]
-    assert run[-4:] == ["--segmenter", "unet", "--pixel-size-um", "0.1"]
+    assert run[-6:-2] == ["--segmenter", "unet", "--runtime", "onnx"]
     assert export[-2:] == ["--sample-submission", "s.csv"]
     commands.clear()
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 2))

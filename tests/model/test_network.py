@@ -105,7 +105,10 @@ def test_dropout_acts_in_training_only():
         assert not torch.equal(model(crops, masks)[0], model(crops, masks)[0])
 
 
-@pytest.mark.parametrize(("views", "turns", "same"), [(8, 1, True), (8, 3, True), (2, 1, False)])
+@pytest.mark.parametrize(
+    ("views", "turns", "same"),
+    [(8, 1, True), (8, 3, True), (4, 2, True), (4, 1, False), (2, 0, True)],
+)
 def test_averaged_views_don_t_care_how_a_cell_lies(views, turns, same):
     model = make_network()
     model.views = views
@@ -119,7 +122,7 @@ def test_views_average_the_embedding_in_use_and_cost_nothing_in_training():
     one, four = make_network(), make_network()
     four.views = 4
     crops, masks = make_cells()
-    forms = [(crops.rot90(turns, (2, 3)), masks.rot90(turns, (1, 2))) for turns in (0, 1)]
+    forms = [(crops.rot90(turns, (2, 3)), masks.rot90(turns, (1, 2))) for turns in (0, 2)]
     forms += [(c.flip(3), m.flip(2)) for c, m in forms]
     mean = torch.stack([one(c, m)[1] for c, m in forms]).mean(dim=0)
     logits, embedding = four(crops, masks)

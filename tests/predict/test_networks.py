@@ -101,6 +101,34 @@ def test_a_gpu_that_nobody_asked_for_must_answer_right(gpu, caplog, fault, said)
     assert choose_networks(SHIPPED, device="cuda") == ON_GPU
 
 
+def test_the_gpu_is_tried_in_the_precision_that_was_asked_for(gpu, caplog):
+    gpu(there=True, off_by=9.0)
+    assert choose_networks(SHIPPED, precision="float32") == Networks()
+    assert "off by 9 in float32" in caplog.text
+
+
+def test_a_torch_that_cannot_be_imported_costs_no_run(gpu, monkeypatch, caplog):
+    gpu(there=True)
+
+    def broken():
+        raise ImportError("libtorch_cuda.so: cannot open shared object file")
+
+    monkeypatch.setattr(networks_module, "_torch_session", broken)
+    assert choose_networks(SHIPPED) == Networks()
+    assert "libtorch_cuda" in caplog.text
+
+
+def test_what_began_a_run_goes_on(gpu, tmp_path):
+    gpu(there=True)
+    (tmp_path / "settings.json").write_text(json.dumps(Networks().describe()))
+    assert choose_networks(SHIPPED, begun=tmp_path) == Networks()
+    assert choose_networks(SHIPPED, begun=tmp_path, device="cuda") == ON_GPU
+    for other in ("{", "[]", "{}"):
+        (tmp_path / "settings.json").write_text(other)
+        assert choose_networks(SHIPPED, begun=tmp_path) == ON_GPU
+    assert choose_networks(SHIPPED, begun=tmp_path / "new") == ON_GPU
+
+
 def test_a_model_without_weights_is_left_to_onnx_runtime(gpu, tiny_model_folder):
     gpu(there=True)
     assert choose_networks(tiny_model_folder) == Networks()

@@ -84,6 +84,18 @@ def test_a_spec_of_something_else_is_refused(tiny_model_folder, changes, message
         load_model(tiny_model_folder)
 
 
+def test_constants_of_a_former_time_are_passed_over(tiny_model_folder):
+    spec = json.loads((tiny_model_folder / "model.json").read_text())
+    former = {"border_floor": 0.5, "border_full_area": 1.0, "border_without_nucleus": 0.5}
+    spec["postprocessing"] = {**former, **spec["postprocessing"]}
+    (tiny_model_folder / "model.json").write_text(json.dumps(spec, indent=2))
+    assert load_model(tiny_model_folder).spec.postprocessing.border_power == 1
+    spec["postprocessing"]["border_flor"] = 1.0
+    (tiny_model_folder / "model.json").write_text(json.dumps(spec, indent=2))
+    with pytest.raises(ModelError, match="border_flor"):
+        load_model(tiny_model_folder)
+
+
 def test_broken_json_is_refused(tiny_model_folder):
     (tiny_model_folder / SPEC_FILE).write_text("{")
     with pytest.raises(ModelError, match="JSON"):

@@ -172,13 +172,6 @@ def test_only_border_cells_are_weighed_by_their_chance_to_count():
     assert border_weights(make_cells(), Postprocessing()).shape == (0,)
 
 
-def test_constants_of_a_former_time_are_read():
-    former = {"border_floor": 0.5, "border_full_area": 1.0, "border_without_nucleus": 0.5}
-    assert Postprocessing.model_validate({**former, "negative": "product"}).negative == "product"
-    with pytest.raises(ValueError, match="border_flor"):
-        Postprocessing.model_validate({"border_flor": 0.5})
-
-
 def test_a_field_without_cells_has_image_scores_zero(make_model_folder):
     table = score(make_model_folder, np.zeros((0, N_LOCATIONS), np.float32))
     assert table.cell.shape == (0, N_LOCATIONS)

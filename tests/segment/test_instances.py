@@ -272,32 +272,33 @@ def test_empty_and_constant_maps(shape, value):
 
 def halves(*radii, row=75):
     """Cells side by side, each with a nucleus of such a radius (7 px: 15 µm², 12 px: 45 µm²)."""
-    cells, nuclei = blank()
+    cells, nuclei = np.zeros((150, 300), np.int32), np.zeros((150, 300), np.int32)
     for i, radius in enumerate(radii):
-        left = 30 + 60 * i
+        left = 20 + 60 * i
         cells[max(0, row - 30) : row + 30, left : left + 60] = i + 1
         put(nuclei, (row, left + 30), radius, i + 1)
-    return np.where(cells > 0, cells, 0), np.where(cells > 0, nuclei, 0)
+    return cells, np.where(cells > 0, nuclei, 0).astype(np.int32)
 
 
 def test_the_halves_of_a_dividing_cell_are_one_cell_with_both():
-    cells, nuclei = halves(7, 8)
+    cells, nuclei = halves(7, 8, 16, 16)
     found, inside = read(draw_maps(cells, nuclei))
-    check_same(found, (cells > 0).astype(np.int32))
-    assert cv2.connectedComponents((inside > 0).astype(np.uint8))[0] == 3
-    assert len(np.unique(read(draw_maps(cells, nuclei), max_condensed_um2=0)[0])) == 3
+    check_same(found, np.where(cells == 2, 1, cells))
+    assert cv2.connectedComponents((inside > 0).astype(np.uint8))[0] == 5
+    check_same(read(draw_maps(cells, nuclei), max_condensed_um2=0)[0], cells)
 
 
 @pytest.mark.parametrize(
     ("radii", "row"),
     [
-        ((12, 12), 75),  # ordinary nuclei
-        ((7, 12), 75),
-        ((5, 8), 75),  # unlike
-        ((7, 7, 7), 75),  # which two?
-        ((8, 8), 4),  # cut by the frame
+        ((12, 12, 16, 16), 75),  # ordinary nuclei
+        ((8, 8, 8, 8), 75),  # all nuclei are drawn so small
+        ((7, 12, 16, 16), 75),
+        ((5, 8, 16, 16), 75),  # unlike
+        ((7, 7, 7, 16), 75),  # which two?
+        ((8, 8, 16, 16), 4),  # cut by the frame
     ],
 )
 def test_other_cells_stay_apart(radii, row):
     cells, nuclei = halves(*radii, row=row)
-    check_same(read(draw_maps(cells, nuclei))[0], cells)
+    check_same(read(draw_maps(cells, nuclei), min_nucleus_um2=0)[0], cells)

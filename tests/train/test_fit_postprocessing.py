@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
@@ -81,4 +83,9 @@ def test_where_image_labels_see_no_difference_the_cell_is_trusted(monkeypatch):
         monkeypatch.setattr(fit_module, "ABOUT_EQUAL", equal)
         weights.append(fit_postprocessing(*case, RECIPE)[0].cell_weight)
     assert weights == sorted(weights)
-    assert weights[0] < weights[-1] == 1
+    assert weights[0] < weights[-1]
+    told = fit_postprocessing(*case, RECIPE)[1]  # and never one that is worse than the recipe
+    gained, recipe = re.search(
+        r"precision ([0-9.]+) \(recipe's constants ([0-9.]+)\)", told
+    ).groups()
+    assert float(gained) > float(recipe)

@@ -42,7 +42,9 @@ def predict(
     """
     folder = load_model(resolve_model(model))
     store = CropStore.open(crops)
-    networks = choose_networks(folder.path, runtime=runtime, device=device, precision=precision)
+    networks = choose_networks(
+        folder.path, runtime=runtime, device=device, precision=precision, begun=out
+    )
     plan = plan_execution(1, workers=1, threads=threads)
     typer.echo(f"{store.counts['crops']} crops, model {folder.model_id}, {plan}, {networks}")
     with show_progress("predict") as progress:

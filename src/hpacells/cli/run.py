@@ -111,6 +111,7 @@ def run(
         device=device,
         precision=precision,
         over_cluster=engine == "ray",
+        begun=out,
     )
     settings = RunSettings(
         images=str(images.resolve()),

@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
             *command,
             *("run", str(given.test), str(run)),
             *("--model", str(HERE / "model"), "--segmenter", bundle["segmenter"]),
+            *("--runtime", "onnx"),  # a torch that is installed there may be any version
             *run_options,
         ],
         env=environment,

@@ -134,10 +134,14 @@ class CellClassifier(nn.Module):
 
 
 def _turn(planes: Tensor, views: int) -> Tensor:
-    """Give ``planes`` ``(N, C, S, S)`` in so many of its eight forms, one after the other."""
+    """Give ``planes`` ``(N, C, S, S)`` in so many of its eight forms, one after the other.
+
+    Each set of forms is a group: turned by one of them, the planes give the same set.
+    """
     if views == 1:
         return planes
-    quarters = [planes.rot90(turns, (2, 3)) for turns in range(max(views // 2, 1))]
+    turned_by = {2: (0,), 4: (0, 2), 8: (0, 1, 2, 3)}[views]
+    quarters = [planes.rot90(turns, (2, 3)) for turns in turned_by]
     forms = [form for turned in quarters for form in (turned, turned.flip(3))]
     return torch.cat(forms).contiguous(memory_format=torch.channels_last)
 

@@ -89,7 +89,9 @@ class TorchSession:
         for size in tuple(self._sizes):
             try:
                 logits, embedding = self._classify(crops, masks, size)
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not _is_memory(error):
+                    raise
                 # other threads may be at the same point: it is the same half for all of them
                 self._sizes = self._sizes[-1:]
             else:
@@ -235,6 +237,7 @@ def prepare_device(device: Device) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 class _Lanes:
@@ -340,8 +343,16 @@ def _keep_linear_layers_exact(network: nn.Module) -> nn.Module:
 def _memory_told(what: str) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not _is_memory(error):
+            raise
         raise _too_little_memory(what) from error
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    """Say whether memory is what lacks: the libraries beneath torch tell it by message alone."""
+    told = ("out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in told)
 
 
 def _too_little_memory(what: str) -> WorkerError:

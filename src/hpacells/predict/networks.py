@@ -6,17 +6,19 @@ Published segmenters are not opened here: they stay on the CPU.
 """
 
 import ctypes
+import json
 import logging
 import sys
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from hpacells.core.channels import CHANNELS
-from hpacells.core.errors import ConfigError, HpacellsError, MissingExtraError, ModelError
+from hpacells.core.errors import ConfigError, MissingExtraError, ModelError
+from hpacells.predict.run_folder import SETTINGS_FILE
 from hpacells.runtime.model_folder import WEIGHTS_FILE, ModelFolder, load_model
 from hpacells.runtime.segmenter_folder import load_segmenter
 from hpacells.runtime.session import CellSession, Device, Precision, open_session
@@ -42,7 +44,7 @@ logger = logging.getLogger(__name__)
 _TOLERANCE = 0.1
 """How far a GPU's logits may be from the CPU's, as a share of the largest, or of 1."""
 
-_NEEDED = ("torch", "timm", "onnx", "safetensors")
+_NEEDED = ("torch", "torchvision", "timm", "onnx", "safetensors")
 _DRIVERS = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
 
 
@@ -96,6 +98,7 @@ def choose_networks(
     device: Device | Literal["auto"] = "auto",
     precision: Precision | Literal["auto"] = "auto",
     over_cluster: bool = False,
+    begun: Path | None = None,
 ) -> Networks:
     """Decide what was left open: PyTorch on a GPU that answers right, else ONNX Runtime.
 
@@ -109,6 +112,8 @@ def choose_networks(
         What was asked for; ``auto``: bfloat16 on a GPU that computes in it, else float32.
     over_cluster
         Whether nodes of a cluster do the work, on their CPUs.
+    begun
+        Output folder, new or to be continued: what began it goes on, where all is ``auto``.
 
     Raises
     ------
@@ -121,10 +126,12 @@ def choose_networks(
     """
     if over_cluster and device == "cuda":
         raise ConfigError("--device cuda: expected --engine local, got ray, which uses CPUs alone.")
+    if begun is not None and runtime == device == precision == "auto":
+        runtime, device, precision = _networks_of(begun) or (runtime, device, precision)
     has_weights = (model / WEIGHTS_FILE).is_file()
     if device == "auto":
         may_be_gpu = runtime != "onnx" and not over_cluster and has_weights
-        device = "cuda" if may_be_gpu and _torch_finds_gpu() and _gpu_agrees(model) else "cpu"
+        device = "cuda" if may_be_gpu and _gpu_answers(model, precision) else "cpu"
     if runtime == "auto":
         runtime = "torch" if device == "cuda" else "onnx"
     found = Networks(runtime, device)
@@ -135,10 +142,7 @@ def choose_networks(
                 f"{model}: expected {WEIGHTS_FILE}, which the torch runtime needs, there is none. "
                 "Take --runtime onnx."
             )
-    if precision == "auto":
-        reduced = device == "cuda" and _torch_session().has_bfloat16()
-        precision = "bfloat16" if reduced else "float32"
-    return replace(found, precision=precision)
+    return replace(found, precision=_decide_precision(device, precision))
 
 
 def open_classifier(model: ModelFolder, networks: Networks, *, threads: int) -> CellSession:
@@ -199,25 +203,25 @@ def has_gpu() -> bool:
     return ready and count.value > 0
 
 
-def _torch_finds_gpu() -> bool:
-    """Ask PyTorch too, once the driver has answered: it may be built for CPUs only."""
-    return has_gpu() and not _missing_packages() and not _torch_session().explain_no_gpu()
+def _gpu_answers(model: Path, precision: Precision | Literal["auto"]) -> bool:
+    """Say whether a GPU is there and answers for one cell about what the CPU does.
 
-
-def _gpu_agrees(model: Path) -> bool:
-    """Say whether the GPU answers for one cell about what the CPU does; warn where it doesn't.
-
-    Nobody asked for this GPU: a driver that fails, or a kernel that errs, must not cost the run.
+    Nobody asked for this GPU: a torch that cannot be imported, a driver that fails or a kernel that
+    errs gets a warning and must not cost the run.
     """
+    if not has_gpu() or _missing_packages():
+        return False
     folder = load_model(model)
     side = folder.spec.crop_px
     crop = np.random.default_rng(0).integers(0, 256, (1, len(CHANNELS), side, side), np.uint8)
     cell = crop, np.ones((1, side, side), np.bool_)
     expected = open_session(folder).run(*cell)[0]
     try:
-        networks = choose_networks(model, runtime="torch", device="cuda")
+        if _torch_session().explain_no_gpu():  # one built for CPUs only
+            return False
+        networks = Networks("torch", "cuda", _decide_precision("cuda", precision))
         found = open_classifier(folder, networks, threads=1).run(*cell)[0]
-    except (RuntimeError, HpacellsError) as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, the CPU does the work
         logger.warning("the GPU is left alone, it failed on one cell: %s", error)
         return False
     gap = float(np.abs(found - expected).max())
@@ -230,6 +234,22 @@ def _gpu_agrees(model: Path) -> bool:
         networks.precision,
     )
     return False
+
+
+def _networks_of(begun: Path) -> tuple[Any, Any, Any] | None:
+    """Read runtime, device and precision of a run folder; None where it tells none."""
+    try:
+        content = json.loads((begun / SETTINGS_FILE).read_text(encoding="utf-8"))
+        return content["runtime"], content["device"], content["precision"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _decide_precision(device: Device, asked: Precision | Literal["auto"]) -> Precision:
+    if asked != "auto":
+        return asked
+    reduced = device == "cuda" and _torch_session().has_bfloat16()
+    return "bfloat16" if reduced else "float32"
 
 
 def _missing_packages() -> list[str]:

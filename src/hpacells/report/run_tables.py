@@ -57,9 +57,10 @@ _SHOWN_CELL_COLUMNS = (
     "doubt",
     *PROBABILITY_COLUMNS,
 )
-_NEEDED_CELL_COLUMNS = [n for n in CELL_SCHEMA.names if n not in CELL_QUALITY_COLUMNS]
+_LATER_CELL_COLUMNS = (*CELL_QUALITY_COLUMNS, "chance_inside")
+_NEEDED_CELL_COLUMNS = [n for n in CELL_SCHEMA.names if n not in _LATER_CELL_COLUMNS]
 _NEEDED_FIELD_COLUMNS = [n for n in FIELD_SCHEMA.names if n not in FIELD_QUALITY_COLUMNS]
-"""Tables of versions without quality flags are read too."""
+"""Tables of versions without these columns are read too."""
 
 EMPTY_CELLS = pa.schema([CELL_SCHEMA.field(name) for name in _SHOWN_CELL_COLUMNS]).empty_table()
 

@@ -6,6 +6,7 @@ a folder without it, or with another file beside it, is not a model. Nothing her
 """
 
 import base64
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ SPEC_FILE = "model.json"
 GRAPH_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 TERMS_FILE = "terms.onnx"
+"""Of a model that tells more terms apart than the project's locations."""
 NULL_FILE = "variation_null.json"
 """What scores cells get that do not differ by design (``runtime.variation_null``)."""
 _FILES = (GRAPH_FILE, WEIGHTS_FILE, TERMS_FILE, NULL_FILE)
@@ -60,7 +62,8 @@ DOUBT_LEVELS = (*(i / 100 for i in range(100)), 0.995, 0.998, 0.999, 1.0)
 """Shares of the ordinary cells at which ``Doubt`` keeps quantiles: finer at the end."""
 
 STAINS = tuple(channel.value for channel in CHANNELS)
-_FORMER = {"border_floor", "border_full_area", "border_without_nucleus"}
+_FORMER = re.compile(rb'"border_(floor|full_area|without_nucleus)": [0-9.]+,')
+"""Constants of folders written when border cells were weighed by their area: passed over."""
 
 
 class _Frozen(BaseModel):
@@ -118,12 +121,6 @@ class Postprocessing(_Frozen):
     """Score of Negative: the network's own, 1 - the largest other, or the product of (1 - p)."""
     negative_damping: float = Field(default=0.0, ge=0, le=4)
     """The blends of the other classes times (1 - p_negative) to this power."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _forget(cls, values: Any) -> Any:
-        """Read folders of a time when border cells were weighed by their area."""
-        return {k: v for k, v in values.items() if k not in _FORMER}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -372,7 +369,7 @@ def load_model(folder: Path) -> ModelFolder:
             "'hpacells models' lists the models that can be used."
         )
     try:
-        spec = ModelSpec.model_validate_json(path.read_bytes())
+        spec = ModelSpec.model_validate_json(_FORMER.sub(b"", path.read_bytes()))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"

@@ -50,7 +50,7 @@ def score_field(
     embedding
         ``(N, D)``.
     cells
-        The field's cells: their status and areas are used.
+        The field's cells: their status and ``chance_inside`` are used.
     model
         Its calibration and post-processing constants.
 

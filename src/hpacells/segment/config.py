@@ -131,8 +131,9 @@ class UnetConfig(BaseModel):
     average: the nuclei of one cell got a seed each."""
 
     max_condensed_um2: float = Field(default=25.0, ge=0)
-    """Two touching cells with no more nucleus than this each, alike in size, are one that is about
-    to divide, its chromosomes parted and condensed, in µm²; 0: they stay two."""
+    """Two touching cells with no more nucleus than this each, alike in size and far smaller than
+    the field's other nuclei, are one that is about to divide, its chromosomes parted and condensed,
+    in µm²; 0: they stay two."""
 
     smooth_um: float = Field(default=0.32, ge=0, le=5)
     """Standard deviation of the Gaussian that the cells' map is smoothed with, in µm."""

@@ -6,9 +6,8 @@ parallel to an edge, the longest through a convex, centrally symmetric shape is 
 middle), and the frame cuts the cell over a length that is large for what is seen of it. A logistic
 function weighs these signs.
 
-Its weights were fitted on the 10,055 cells at the frame of 1,020 simulated fields as ``unet``
-outlines them; on 1,098 cells of 200 others it ranks those that are half inside above the rest with
-an area under the curve of 0.96. ``bench/border_cells.py`` measures it again.
+The weights were fitted (``scripts/fit_frame.py``) on simulated cells as ``unet`` outlines them, and
+serve for all segmenters. ``bench/shipped_model_borders.py`` says what they are worth on others.
 """
 
 import numpy as np

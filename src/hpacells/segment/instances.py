@@ -25,6 +25,9 @@ __all__ = ["cells_from_maps"]
 _Ids = npt.NDArray[np.int32]
 _Map = npt.NDArray[np.float32]
 
+_CONDENSED = 0.4
+"""Each of them over the upper quartile of the field's nuclei, at most."""
+
 _ALIKE = 0.5
 """Smaller over larger half of a dividing cell's chromosomes, at least."""
 
@@ -189,13 +192,16 @@ def _join_unparted(cells: _Ids, border: _Map, least: float) -> _Ids:
 def _join_dividing(cells: _Ids, nuclei: _Ids, most_px: float) -> tuple[_Ids, _Ids]:
     """Join two touching cells of which each has half of a dividing cell's chromosomes.
 
-    These lie condensed on far less room than a nucleus takes (``most_px`` at most), alike in size.
-    Not where the frame cuts one of them, or a third such cell touches the two.
+    These lie condensed on far less room than the field's larger nuclei take, and ``most_px`` at
+    most, alike in size. Not where the frame cuts one of them, or where a cell has two such
+    neighbours.
     """
     n = int(cells.max(initial=0)) + 1
     size = np.bincount(nuclei.ravel(), minlength=n)
-    condensed = (size > 0) & (size <= most_px)
-    condensed[0] = False
+    size[0] = 0
+    if not size.any():
+        return cells, nuclei
+    condensed = (size > 0) & (size <= min(most_px, _CONDENSED * np.percentile(size[size > 0], 75)))
     for edge in (nuclei[0], nuclei[-1], nuclei[:, 0], nuclei[:, -1]):
         condensed[edge] = False
     if condensed.sum() < 2:

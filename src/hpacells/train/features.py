@@ -56,7 +56,7 @@ def with_cached_features(
         "data": data.data_hash,
         "backbone": config.backbone,
         "crops": [config.crop_px, config.pixel_size_um, config.outside],
-        "kwargs": architecture_kwargs(config),
+        "kwargs": {k: v for k, v in architecture_kwargs(config).items() if k != "views"},
         **recorded_weights(config),
     }
     folder = store / "features" / hash_settings(decides)[:16]

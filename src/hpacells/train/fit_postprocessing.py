@@ -89,11 +89,12 @@ def fit_postprocessing(
         for blend, weight, damping in product(_BLENDS, _CELL_WEIGHTS, _DAMPINGS)
     ]
     scores = [judge(candidate) for candidate in grid]
-    before, best = judge(constants), max(scores)
-    close = [i for i, score in enumerate(scores) if score >= best - ABOUT_EQUAL]
-    chosen = grid[max(close, key=lambda i: (grid[i].cell_weight, scores[i]))]
-    if best < before + LEAST_GAIN:
-        chosen = constants
+    before = judge(constants)
+    least = max(max(scores) - ABOUT_EQUAL, before + LEAST_GAIN)
+    close = [i for i, score in enumerate(scores) if score >= least]
+    chosen = constants
+    if close:
+        chosen = grid[max(close, key=lambda i: (grid[i].cell_weight, scores[i]))]
     return chosen, (
         f"blend {chosen.blend}, cell_weight {chosen.cell_weight:g}, negative_damping "
         f"{chosen.negative_damping:g}: expected average precision {judge(chosen):.3f} "

@@ -13,12 +13,13 @@ import argparse
 import csv
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
+from run_speed import row
 from simulated_data import RESULTS, ROOT
 from sklearn.metrics import roc_auc_score
 
@@ -30,9 +31,12 @@ from hpacells.core.submission import (
     parse_predictions,
     write_submission,
 )
+from hpacells.evaluate.label_overlap import overlap_labels
 from hpacells.evaluate.matching import match_submission
 from hpacells.evaluate.strict import score_matches
 from hpacells.images.mask_files import mask_path, read_label_image
+from hpacells.runtime.model_folder import load_model
+from hpacells.runtime.registry import resolve_model
 
 IOU = 0.6
 
@@ -49,36 +53,37 @@ def main() -> None:
 
     cells = pq.read_table(run / "cells.parquet").to_pylist()
     counting = _counting_cells(data, run)
-    cut = [row for row in cells if row["touches_border"]]
-    chance = {_key(row): row["chance_inside"] for row in cut if row["status"] == "border"}
-    truth = np.array([_key(row) in counting for row in cut])
-    auc = roc_auc_score(truth, [row["chance_inside"] for row in cut])
-    lost = sum(row["status"] == "rejected" and _key(row) in counting for row in cut)
+    cut = [cell for cell in cells if cell["touches_border"]]
+    power = load_model(resolve_model("nfnet-sim")).spec.postprocessing.border_power
+    weight = {_key(c): c["chance_inside"] ** power for c in cut if c["status"] == "border"}
+    truth = np.array([_key(cell) in counting for cell in cut])
+    auc = roc_auc_score(truth, [cell["chance_inside"] for cell in cut])
+    lost = sum(cell["status"] == "rejected" and _key(cell) in counting for cell in cut)
     ids = defaultdict(list)
-    for row in cells:
-        if row["status"] != "rejected":
-            ids[row["fov_id"]].append(row["cell_id"])
+    for cell in cells:
+        if cell["status"] != "rejected":
+            ids[cell["fov_id"]].append(cell["cell_id"])
     ways: dict[str, Weigh] = {
         "weighed by chance_inside": lambda *_: 1.0,
-        "weighed like whole cells": lambda f, i: 1 / chance.get((f, i), 1.0),
+        "weighed like whole cells": lambda f, i: 1 / weight.get((f, i), 1.0),
         "only those that count": lambda f, i: (
-            1.0 if (f, i) not in chance else float((f, i) in counting) / chance[f, i]
+            1.0 if (f, i) not in weight else float((f, i) in counting) / weight[f, i]
         ),
     }
     scores = {name: _score(data, run, ids, weigh) for name, weigh in ways.items()}
     rows = [
-        {"what": f"strict mAP, border cells {name}", "measured": f"{score:.3f}", "met": None}
+        row(f"strict mAP, border cells {name}", "reported", f"{score:.3f}")
         for name, score in scores.items()
     ]
     about = f"{len(cut)} cells at the frame, {int(truth.sum())} count, {lost} of them rejected"
-    rows.append({"what": f"chance_inside, AUC ({about})", "measured": f"{auc:.3f}", "met": None})
-    write_json(RESULTS / "border_cells.json", {"rows": rows, "scores": scores, "auc": auc})
-    for row in rows:
-        print(f"{row['what']}: {row['measured']}")
+    rows.append(row(f"chance_inside, AUC ({about})", "reported", f"{auc:.3f}"))
+    write_json(RESULTS / "shipped_model_borders.json", {"rows": rows, "scores": scores, "auc": auc})
+    for line in rows:
+        print(f"{line['what']}: {line['measured']}")
 
 
-def _key(row: dict[str, object]) -> tuple[str, int]:
-    return str(row["fov_id"]), int(row["cell_id"])
+def _key(cell: dict[str, Any]) -> tuple[str, int]:
+    return cell["fov_id"], cell["cell_id"]
 
 
 def _counting_cells(data: Path, run: Path) -> set[tuple[str, int]]:
@@ -88,28 +93,21 @@ def _counting_cells(data: Path, run: Path) -> set[tuple[str, int]]:
         for row in csv.DictReader(file):
             if row["in_truth"] == "1":
                 in_truth[row["ID"]].add(int(row["cell_id"]))
-    return {
-        (fov_id, found)
-        for fov_id, true in in_truth.items()
-        for found in _fitting(
+    counting = set()
+    for fov_id, true in in_truth.items():
+        overlap = overlap_labels(
             read_label_image(mask_path(run / "masks", fov_id, "cells")),
             read_label_image(mask_path(data / "truth", fov_id, "cells")),
-            true,
+            fov_id,
         )
-    }
-
-
-def _fitting(
-    found: npt.NDArray[np.integer], true: npt.NDArray[np.integer], wanted: set[int]
-) -> Iterator[int]:
-    """Give the found ids that overlap a wanted true one by the IoU asked."""
-    n = int(true.max()) + 1
-    shared = np.bincount(found.ravel().astype(np.int64) * n + true.ravel()).reshape(-1)
-    shared = np.pad(shared, (0, -len(shared) % n)).reshape(-1, n)
-    union = shared.sum(1)[:, None] + np.bincount(true.ravel(), minlength=n) - shared
-    for i, j in zip(*np.nonzero(shared >= IOU * union), strict=True):
-        if i and int(j) in wanted:
-            yield int(i)
+        pairs = overlap.match(IOU)
+        found_ids, true_ids = (
+            overlap.found_ids[overlap.found_at[pairs]],
+            overlap.true_ids[overlap.true_at[pairs]],
+        )
+        fitting = zip(found_ids.tolist(), true_ids.tolist(), strict=True)
+        counting |= {(fov_id, found) for found, i in fitting if i in true}
+    return counting
 
 
 def _score(data: Path, run: Path, ids: dict[str, list[int]], weigh: Weigh) -> float | None:
