@@ -1,10 +1,10 @@
 """Fit the weights of ``segment/frame.py``: what tells that half of a cell is inside the frame.
 
-    hpacells simulate DATA --fields 1000 --seed 4000 --size 768 --pixel-size-um 0.16
+    hpacells simulate DATA --fields 1500 --seed 4000 --size 768 --pixel-size-um 0.16
     hpacells segment DATA MASKS
     python scripts/fit_frame.py DATA MASKS
 
-prints them, to be copied. A found cell is the true one that it shares most pixels with.
+prints them, to be copied; so were those that stand there. A found cell is the true one that it shares most pixels with.
 """
 
 import argparse

@@ -22,10 +22,10 @@ __all__ = ["chance_inside", "signs_at_frame"]
 _WIDEST = 0.95
 """Width at the frame over the greatest width, from which on a nucleus is widest at the frame."""
 
-_START, _HAS_NUCLEUS, _NUCLEUS_SHARE, _NUCLEUS_WIDEST, _CUT = -1.64, 4.62, 2.60, -2.23, -1.73
+_START, _HAS_NUCLEUS, _NUCLEUS_SHARE, _NUCLEUS_WIDEST, _CUT = -1.08, 4.58, 2.54, -2.17, -2.07
 """Weights in a field with nuclei: of 1, and of the signs in the order of ``signs_at_frame``."""
 
-_START_BARE, _CELL_SHARE, _CUT_BARE = 1.21, 3.75, -2.29
+_START_BARE, _CELL_SHARE, _CUT_BARE = 1.50, 3.96, -2.52
 """Weights in a field without any: of 1, the cell's share of a whole cell, the length of the cut."""
 
 
