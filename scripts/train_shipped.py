@@ -26,7 +26,7 @@ def main() -> None:
     """Simulate, delete the truth, train, install."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--work", type=Path, default=ROOT / "scratch" / "shipped")
-    parser.add_argument("--fields", type=int, default=3000)
+    parser.add_argument("--fields", type=int, default=5500)
     parser.add_argument("--seed", type=int, default=4000, help="below 900,000")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
