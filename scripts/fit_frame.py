@@ -4,7 +4,8 @@
     hpacells segment DATA MASKS
     python scripts/fit_frame.py DATA MASKS
 
-prints them, to be copied; so were those that stand there. A found cell is the true one that it shares most pixels with.
+prints them, to be copied; so were those that stand there. A found cell is the true one that it
+shares most pixels with.
 """
 
 import argparse
