@@ -13,7 +13,7 @@ from hpacells.core.locations import N_LOCATIONS
 from hpacells.train import devices
 from hpacells.train.config import TrainConfig
 from hpacells.train.data import TrainingData
-from hpacells.train.devices import compile_network, open_fabric
+from hpacells.train.devices import compile_network, open_fabric, part_processes
 from hpacells.train.loop import _Loop, train_classifier
 
 SIDE = 16
@@ -82,6 +82,7 @@ def part_of_two(out: Path) -> None:
         loop.take_step(next(loop.rest_of_epoch()))
     except ConfigError as error:
         (out / f"stopped{rank}").write_text(str(error))
+    part_processes()
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path):

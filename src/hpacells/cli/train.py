@@ -91,7 +91,11 @@ def train(
         raise ConfigError("expected DATA and OUT (a dataset folder and a new folder), or --smoke.")
     if threads is not None and threads < 1:  # before the cells are cut
         raise ConfigError(f"--threads: expected 1 or more, got {threads}")
-    from hpacells.train.devices import do_first, open_fabric  # noqa: PLC0415  needs the extra
+    from hpacells.train.devices import (  # noqa: PLC0415  needs the extra
+        do_first,
+        open_fabric,
+        part_processes,
+    )
     from hpacells.train.run import train_on_store  # noqa: PLC0415  needs the extra
 
     fabric = open_fabric(recipe)
@@ -105,7 +109,9 @@ def train(
         typer.echo(f"{len(prepared.rows_without_field)} rows of train.csv have no image.")
     with show_progress("train", "steps") as progress:
         summary = train_on_store(prepared, out, recipe, threads=threads, progress=progress)
-    if fabric.is_global_zero:
+    is_first = fabric.is_global_zero
+    part_processes()
+    if is_first:
         _tell(summary, out)
 
 

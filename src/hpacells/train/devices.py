@@ -20,7 +20,7 @@ from hpacells.core.errors import ConfigError
 from hpacells.train.batch import StepInput
 from hpacells.train.config import TrainConfig
 
-__all__ = ["compile_network", "do_first", "open_fabric", "send_part"]
+__all__ = ["compile_network", "do_first", "open_fabric", "part_processes", "send_part"]
 
 T = TypeVar("T")
 
@@ -77,6 +77,15 @@ def do_first(fabric: Fabric, work: Callable[[], T]) -> T:
     """Let the first process alone do something, and give all processes what it returned."""
     done: T = fabric.broadcast(work() if fabric.is_global_zero else None)  # type: ignore[assignment]
     return done
+
+
+def part_processes() -> None:
+    """End the talk between the processes of a training, last of all.
+
+    Torch's threads for it now and then abort a process that ends with them.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def send_part(
