@@ -41,14 +41,10 @@ def main() -> None:
         masks = read_masks(
             options.masks / "masks", fov_id, pixel_size_um=1.0, segmenter="unet"
         )  # the signs have no unit
-        touches = np.zeros(int(masks.cells.max(initial=0)) + 1, np.bool_)
-        for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
-            touches[masks.cells[edge]] = True
-        touches[0] = False
         true = read_label_image(mask_path(options.data / "truth", fov_id, "cells"))
-        found = signs_at_frame(masks, touches)
+        found = signs_at_frame(masks)
         for cell_id, true_id in _pair(masks.cells, true, fov_id).items():
-            if touches[cell_id]:
+            if found[cell_id].any():  # the frame cuts it
                 signs.append(found[cell_id])
                 inside.append(share_inside[fov_id][true_id] >= HALF)
     told, of_bare = np.array(signs), np.array(signs)[:, 3:]

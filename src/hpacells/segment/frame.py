@@ -29,15 +29,13 @@ _START_BARE, _CELL_SHARE, _CUT_BARE = 1.50, 3.96, -2.52
 """Weights in a field without any: of 1, the cell's share of a whole cell, the length of the cut."""
 
 
-def chance_inside(masks: CellMasks, touches: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def chance_inside(masks: CellMasks) -> npt.NDArray[np.float64]:
     """Estimate for each cell the chance that at least half of it is inside the frame.
 
     Parameters
     ----------
     masks
         Cells and nuclei.
-    touches
-        ``(M,)`` bool, position = cell id: cells that touch the frame.
 
     Returns
     -------
@@ -45,38 +43,40 @@ def chance_inside(masks: CellMasks, touches: npt.NDArray[np.bool_]) -> npt.NDArr
         ``(M,)`` in [0, 1], position = cell id; 1 for cells that do not touch the frame. In a field
         where no cell has a nucleus, the cells' areas are compared instead.
     """
-    chance = np.ones(len(touches))
-    ids = np.flatnonzero(touches)
-    has_nucleus, nucleus_share, widest, cell_share, cut = signs_at_frame(masks, touches)[ids].T
+    signs = signs_at_frame(masks)
+    chance = np.ones(len(signs))
+    has_nucleus, nucleus_share, widest, cell_share, cut = signs.T
+    ids = np.flatnonzero(cut)
     if masks.nucleus_runs.ids.size:
         known = _START + _HAS_NUCLEUS * has_nucleus + _NUCLEUS_SHARE * nucleus_share
-        chance[ids] = expit(known + _NUCLEUS_WIDEST * widest + _CUT * cut)
+        known = known + _NUCLEUS_WIDEST * widest + _CUT * cut
     else:
-        chance[ids] = expit(_START_BARE + _CELL_SHARE * cell_share + _CUT_BARE * cut)
+        known = _START_BARE + _CELL_SHARE * cell_share + _CUT_BARE * cut
+    chance[ids] = expit(known[ids])
     return chance
 
 
-def signs_at_frame(masks: CellMasks, touches: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def signs_at_frame(masks: CellMasks) -> npt.NDArray[np.float64]:
     """Measure what tells how much of a cell lies outside the frame.
 
     Parameters
     ----------
-    masks, touches
-        As in ``chance_inside``.
+    masks
+        Cells and nuclei.
 
     Returns
     -------
     ndarray
-        ``(M, 5)``, position = cell id; rows of cells that don't touch the frame stay 0. Whether a
-        nucleus is seen (0 or 1); its area over that of the field's median whole nucleus, at most
-        1; whether it is widest at the frame (0 or 1); the cell's area over that of the median
-        whole cell, at most 1; the length over which the frame cuts the cell, over the root of its
-        area.
+        ``(M, 5)``, position = cell id. Whether a nucleus is seen (0 or 1); its area over that of
+        the field's median whole nucleus, at most 1; whether it is widest at the frame (0 or 1); the
+        cell's area over that of the median whole cell, at most 1; the length over which the frame
+        cuts the cell, over the root of its area. All 0 for cells that do not touch the frame, the
+        last one above 0 for all others.
     """
-    n = len(touches)
+    n = int(masks.cell_ids.max(initial=0)) + 1
     cell_px, nucleus_px = (pixels_of_ids(r, n) for r in (masks.cell_runs, masks.nucleus_runs))
     cut_px, nucleus_cut_px = (_at_frame(ids, n) for ids in (masks.cells, masks.nuclei))
-    ids = np.flatnonzero(touches & (cell_px > 0))
+    ids = np.flatnonzero((cut_px > 0) & (cell_px > 0))  # not the background
     signs = np.zeros((n, 5))
     signs[ids, 0] = nucleus_px[ids] > 0
     signs[ids, 1] = np.minimum(nucleus_px[ids] / _typical(nucleus_px, nucleus_cut_px == 0), 1)
@@ -85,7 +85,7 @@ def signs_at_frame(masks: CellMasks, touches: npt.NDArray[np.bool_]) -> npt.NDAr
         r0, c0, r1, c1 = boxes[cell_id].tolist()
         box = (slice(r0, r1), slice(c0, c1))
         signs[cell_id, 2] = _widest_at_frame(masks.nuclei[box] == cell_id, box, masks.nuclei.shape)
-    signs[ids, 3] = np.minimum(cell_px[ids] / _typical(cell_px, ~touches), 1)
+    signs[ids, 3] = np.minimum(cell_px[ids] / _typical(cell_px, cut_px == 0), 1)
     signs[ids, 4] = cut_px[ids] / np.sqrt(cell_px[ids])
     return signs
 

@@ -76,7 +76,7 @@ def measure_cells(
         nucleus_px=nucleus_px,
         config=config.quality,
     )
-    inside = chance_inside(masks, touches)[ids]
+    inside = chance_inside(masks)[ids]
     area = cell_px[ids] * pixel_um2
     nucleus_area = nucleus_px[ids] * pixel_um2
     status, reason = _judge(area, nucleus_area, touches[ids], inside, config)
