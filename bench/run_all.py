@@ -1,4 +1,4 @@
-"""Run every benchmark and gather their figures into ``bench/results/table.md``.
+"""Run every benchmark; gather their figures in ``bench/results.json`` and ``results/table.md``.
 
 Each ``bench/<name>.py`` writes ``bench/results/<name>.json``: a list of rows with ``what``,
 ``asked``, ``measured``, and ``met`` (true, false or null where nothing was asked).
@@ -11,6 +11,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+
+from hpacells.core.storage import write_json
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -50,15 +52,18 @@ def main() -> int:
 
 
 def write_table() -> None:
-    """Write one Markdown table from every result that is there."""
+    """Write every result that is there as one Markdown table and as one JSON file."""
     lines = ["| benchmark | what | asked | measured | met |", "|---|---|---|---|---|"]
+    gathered = {}
     for path in sorted(RESULTS.glob("*.json")):
-        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        gathered[path.stem] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        for row in gathered[path.stem]:
             met = {True: "yes", False: "**no**", None: ""}[row["met"]]
             lines.append(
                 f"| {path.stem} | {row['what']} | {row['asked']} | {row['measured']} | {met} |"
             )
     (RESULTS / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_json(RESULTS.with_suffix(".json"), gathered)
 
 
 if __name__ == "__main__":

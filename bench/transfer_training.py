@@ -1,13 +1,15 @@
 """Training for ``transfer``: single simulated cells with their true locations, one bag each.
 
-Crops come from the project's own crop store (true masks) and are kept in one file. The loss is
-binary cross-entropy over the 19 classes. The crops are augmented strongly (``train.augment``):
-also degraded as real ones may be, with missing reference stains, which here are missing from
-single cells. Everything random is drawn from (seed, step), so a stopped training continues as if
-it had not been.
+The network is that of the shipped classifier's recipe, and starts from its weights, taught by
+labels of simulated images, unless told otherwise. Crops come from the project's own crop store
+(true masks) and are kept in one file. The loss is binary cross-entropy over the 19 classes. The
+crops are augmented strongly (``train.augment``): also degraded as real ones may be, with missing
+reference stains, which here are missing from single cells. Everything random is drawn from (seed,
+step), so a stopped training continues as if it had not been.
 """
 
 import argparse
+import hashlib
 import math
 import subprocess
 import sys
@@ -22,23 +24,32 @@ import torch
 from cell_samples import class_targets, truth_rows
 from simulated_data import SimulatedData
 from torch.nn.functional import binary_cross_entropy_with_logits
+from weak_runs import shipped_recipe
 
 from hpacells.core.crop_spec import CropSpec
 from hpacells.crops.store import CropStore
 from hpacells.model.network import CellClassifier
 from hpacells.model.timm_parts import ModelEmaV3
+from hpacells.train.architecture import build_network
 from hpacells.train.augment import augment_crops, hide_stains
 from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hpacells.train.config import AugmentConfig, TrainConfig
 from hpacells.train.optimizer import build_optimizer, clip_gradients, learning_rate_at
 
-__all__ = ["TrainingCells", "load_cells", "real_scores", "run_folder", "train_network"]
+__all__ = [
+    "RANDOM",
+    "TrainingCells",
+    "load_cells",
+    "real_scores",
+    "recipe",
+    "run_folder",
+    "train_network",
+]
 
-SPEC = CropSpec(112, 0.25)
+RANDOM = "random"
 BATCH = 64
 CHECKPOINT_EVERY = 250
 SEED = 0
-OPTIMIZER = "muon"
 AUGMENT = AugmentConfig.model_validate(
     {"preset": "strong", "missing_er": 0.15, "missing_microtubules": 0.15}
 )
@@ -55,19 +66,26 @@ class TrainingCells:
     targets: npt.NDArray[np.float32]
 
 
-def load_cells(data: SimulatedData, work: Path) -> TrainingCells:
+def recipe(options: argparse.Namespace) -> TrainConfig:
+    """Give the shipped classifier's recipe with this training's start, rate and augmentation."""
+    start = {} if options.start == RANDOM else {"weights": options.start, "weights_of": "whole"}
+    rate = {"learning_rate": options.learning_rate, "precision": options.precision}
+    return shipped_recipe({**start, **rate, "augment": AUGMENT.model_dump()})
+
+
+def load_cells(data: SimulatedData, work: Path, spec: CropSpec) -> TrainingCells:
     """Cut a dataset's cells by its true masks, once; keep those that its truth counts."""
-    folder = work / f"crops_{data.path.name}_{data.digest}"
+    folder = work / f"crops_{data.path.name}_{data.digest}_{spec.crop_px}_{spec.pixel_size_um:g}"
     files = [folder / f"{name}.npy" for name in ("crops", "masks", "targets")]
     if not files[-1].is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        store = _crop_store(data.path, folder / "store")
+        store = _crop_store(data.path, folder / "store", spec)
         label_of = {
             (r["ID"], int(r["cell_id"])): r["Label"]
             for r in truth_rows(data.path)
             if r["in_truth"] == "1"
         }
-        n, side = store.counts["crops"], SPEC.crop_px
+        n, side = store.counts["crops"], spec.crop_px
         crops = np.lib.format.open_memmap(files[0], "w+", np.uint8, (n, 4, side, side))
         masks = np.lib.format.open_memmap(files[1], "w+", np.uint8, (n, side, side))
         labels: list[str] = []
@@ -86,17 +104,18 @@ def load_cells(data: SimulatedData, work: Path) -> TrainingCells:
     return TrainingCells(crops, masks, targets)
 
 
-def _crop_store(data: Path, out: Path) -> CropStore:
+def _crop_store(data: Path, out: Path, spec: CropSpec) -> CropStore:
     command = [str(Path(sys.executable).with_name("hpacells")), "crop", str(data)]
-    command += [str(data / "truth"), str(out), "--crop-px", str(SPEC.crop_px)]
-    command += ["--crop-pixel-size-um", str(SPEC.pixel_size_um)]
+    command += [str(data / "truth"), str(out), "--crop-px", str(spec.crop_px)]
+    command += ["--crop-pixel-size-um", str(spec.pixel_size_um)]
     subprocess.run(command, check=True)
     return CropStore.open(out)
 
 
-def run_folder(data: SimulatedData, work: Path, *, steps: int, learning_rate: float) -> Path:
-    """Name the folder of one training: other data, steps or learning rate, another folder."""
-    return work / f"run_{data.path.name}_{data.digest}_{steps}_{OPTIMIZER}_{learning_rate:g}"
+def run_folder(data: SimulatedData, work: Path, *, steps: int, config: TrainConfig) -> Path:
+    """Name the folder of one training: other data, steps or recipe, another folder."""
+    known = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
+    return work / f"run_{data.path.name}_{data.digest}_{steps}_{known}"
 
 
 def train_network(
@@ -109,20 +128,20 @@ def train_network(
     """
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
-    folder = run_folder(
-        data, Path(options.work), steps=options.steps, learning_rate=options.learning_rate
-    )
+    config = recipe(options)
+    spec = config.crop_spec()
+    folder = run_folder(data, Path(options.work), steps=options.steps, config=config)
     path = folder / "checkpoint.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     known = read_checkpoint(path)
     if known is not None and known.step == options.steps:
         print(f"{path}: finished, nothing to train")
-        network = _new_network()
+        network = build_network(config)
         network.load_state_dict(known.average)
-        return network.eval(), SPEC
-    cells = load_cells(data, options.work)
+        return network.eval(), spec
+    cells = load_cells(data, options.work, spec)
     print(f"{len(cells.targets)} cells; {cells.targets.sum(0).astype(int).tolist()} per class")
-    loop = _Loop(cells, options)
+    loop = _Loop(cells, options.steps, config)
     loop.restore(known)
     started, first, total = time.monotonic(), loop.step, 0.0
     while loop.step < options.steps:
@@ -139,29 +158,18 @@ def train_network(
         if loop.step % CHECKPOINT_EVERY == 0 or loop.step == options.steps:
             write_checkpoint(path, loop.snapshot())
     average: CellClassifier = loop.average.module
-    return average.eval(), SPEC
-
-
-def _new_network() -> CellClassifier:
-    torch.manual_seed(SEED)
-    return CellClassifier(
-        "hpa_nfnet_pico",
-        crop_px=SPEC.crop_px,
-        encoder_input="cell_contrast",
-        drop_path=0.05,
-        dropout=0.1,
-        views=8,  # as in the shipped model
-    )
+    return average.eval(), spec
 
 
 class _Loop:
     """One training: network, average, optimizer, position."""
 
-    def __init__(self, cells: TrainingCells, options: argparse.Namespace) -> None:
-        self.cells, self.steps, self.step = cells, options.steps, 0
-        self.config = TrainConfig(learning_rate=options.learning_rate, optimizer=OPTIMIZER)
-        self.half = options.precision == "bf16-mixed"
-        self.network = _new_network()
+    def __init__(self, cells: TrainingCells, steps: int, config: TrainConfig) -> None:
+        self.cells, self.steps, self.step = cells, steps, 0
+        self.config = config
+        self.half = config.precision == "bf16-mixed"
+        torch.manual_seed(SEED)
+        self.network = build_network(config)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer([self.network], self.config)
         self.average = ModelEmaV3(self.network, decay=0.999, use_warmup=True)
@@ -222,18 +230,12 @@ class _Loop:
 def real_scores(
     network: CellClassifier, crops: Bytes, masks: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """Give ``(N, 19)`` probabilities: the mean logit over the eight turns of each crop."""
+    """Give ``(N, 19)`` probabilities; the network itself averages the eight ways a crop lies."""
     pixels = torch.from_numpy(crops)
     inside = torch.from_numpy(masks.astype(np.uint8))
-    total = np.zeros((len(crops), 0))
     with torch.inference_mode():
-        for k in range(8):
-            turned = [torch.rot90(t, k % 4, dims=(-2, -1)) for t in (pixels, inside)]
-            turned = [t.flip(-1) if k >= 4 else t for t in turned]
-            parts = [
-                network(turned[0][i : i + BATCH].float(), turned[1][i : i + BATCH])[0].numpy()
-                for i in range(0, len(crops), BATCH)
-            ]
-            logits = np.concatenate(parts).astype(np.float64)
-            total = logits if k == 0 else total + logits
-    return np.asarray(1 / (1 + np.exp(-total / 8)), np.float64)
+        parts = [
+            network(pixels[i : i + BATCH].float(), inside[i : i + BATCH])[0]
+            for i in range(0, len(crops), BATCH)
+        ]
+    return np.asarray(torch.cat(parts).double().sigmoid().numpy())

@@ -15,7 +15,7 @@ from real_or_simulated import bootstrap_auc, choose_features, mean_fold_auc, ran
 from simulated_data import dataset, open_data
 from simulator_speed import digest_folder, seconds_at
 from transfer import class_precisions, evaluate, rows_of
-from transfer_training import run_folder
+from transfer_training import AUGMENT, recipe, run_folder
 
 
 def test_classes_of_unequal_size_weigh_the_same():
@@ -49,9 +49,17 @@ def test_an_existing_model_is_reported_and_not_judged():
 def test_trainings_that_differ_have_folders_of_their_own(tmp_path):
     data = open_data(write_data(tmp_path / "d"), 2)
     other = open_data(write_data(tmp_path / "e" / "d", seed=2), 2)
-    settings = [(data, 10, 2e-3), (data, 11, 2e-3), (data, 10, 1e-3), (other, 10, 2e-3)]
-    folders = {run_folder(d, tmp_path, steps=n, learning_rate=lr) for d, n, lr in settings}
-    assert len(folders) == 4
+    given = {"learning_rate": 2e-3, "precision": "32-true", "start": "random"}
+    plain, slow, other_start = (
+        recipe(argparse.Namespace(**given | changed))
+        for changed in ({}, {"learning_rate": 1e-3}, {"start": "nfnet-sim"})
+    )
+    settings = [(data, 10, plain), (data, 11, plain), (data, 10, slow), (other, 10, plain)]
+    settings += [(data, 10, other_start)]
+    folders = {run_folder(d, tmp_path, steps=n, config=c) for d, n, c in settings}
+    assert len(folders) == 5
+    assert other_start.weights_of == "whole"
+    assert plain.augment == other_start.augment == AUGMENT
 
 
 def write_data(path, *, seed=1, finished=True):
