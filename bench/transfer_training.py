@@ -30,14 +30,14 @@ from hpacells.core.crop_spec import CropSpec
 from hpacells.crops.store import CropStore
 from hpacells.model.network import CellClassifier
 from hpacells.model.timm_parts import ModelEmaV3
-from hpacells.train.architecture import build_network
+from hpacells.train.architecture import build_network, recorded_weights
 from hpacells.train.augment import augment_crops, hide_stains
 from hpacells.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hpacells.train.config import AugmentConfig, TrainConfig
 from hpacells.train.optimizer import build_optimizer, clip_gradients, learning_rate_at
 
 __all__ = [
-    "RANDOM",
+    "AUGMENT",
     "TrainingCells",
     "load_cells",
     "real_scores",
@@ -113,8 +113,9 @@ def _crop_store(data: Path, out: Path, spec: CropSpec) -> CropStore:
 
 
 def run_folder(data: SimulatedData, work: Path, *, steps: int, config: TrainConfig) -> Path:
-    """Name the folder of one training: other data, steps or recipe, another folder."""
-    known = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
+    """Name the folder of one training: other data, steps, recipe or first weights, another one."""
+    known = config.model_dump_json() + recorded_weights(config).get("weights_sha256", "")
+    known = hashlib.sha256(known.encode()).hexdigest()[:12]
     return work / f"run_{data.path.name}_{data.digest}_{steps}_{known}"
 
 

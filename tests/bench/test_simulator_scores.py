@@ -46,7 +46,7 @@ def test_an_existing_model_is_reported_and_not_judged():
     assert rows_of("m", result, judged=True)[0]["met"] is True
 
 
-def test_trainings_that_differ_have_folders_of_their_own(tmp_path):
+def test_trainings_that_differ_have_folders_of_their_own(tmp_path, monkeypatch):
     data = open_data(write_data(tmp_path / "d"), 2)
     other = open_data(write_data(tmp_path / "e" / "d", seed=2), 2)
     given = {"learning_rate": 2e-3, "precision": "32-true", "start": "random"}
@@ -58,6 +58,9 @@ def test_trainings_that_differ_have_folders_of_their_own(tmp_path):
     settings += [(data, 10, other_start)]
     folders = {run_folder(d, tmp_path, steps=n, config=c) for d, n, c in settings}
     assert len(folders) == 5
+    known = run_folder(data, tmp_path, steps=10, config=other_start)
+    monkeypatch.setattr("transfer_training.recorded_weights", lambda _: {"weights_sha256": "new"})
+    assert run_folder(data, tmp_path, steps=10, config=other_start) != known
     assert other_start.weights_of == "whole"
     assert plain.augment == other_start.augment == AUGMENT
 
