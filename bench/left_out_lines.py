@@ -8,8 +8,8 @@ images only; mean average precision over cells, 95 % over genes. Asked: reported
 Prediction written down before the first measurement: a loss of 0.03; the shapes differ between
 lines more than the patterns do, and contrast within the cell takes staining strength away.
 
-Trainings are kept and continued; ``--part 1/2`` and ``--part 2/2`` share them between two
-processes, and a last call without ``--part`` writes the result.
+Trainings are kept (``weak_runs``), and continued; ``--part 1/2`` and ``--part 2/2`` share them
+between two processes, and a last call without ``--part`` writes the result.
 """
 
 import argparse
@@ -23,8 +23,6 @@ from weak_data import BenchCells, cells_of, first_fields, keep_fields, middle
 from weak_runs import (
     Run,
     add_options,
-    average_precisions,
-    field_interval,
     part_of,
     shipped_recipe,
     train_and_score,
@@ -50,15 +48,15 @@ def main() -> None:
     part = part_of(jobs, options.part)
     runs = {
         (i, kind): train_and_score(
-            options.work / "lines" / f"{i}_{kind.replace(' ', '-')}",
+            options.work / "left_out_lines" / f"{i}_{kind.replace(' ', '-')}",
             _recipe(options),
             learned_from(cells, trios[i], left_out=kind == "left out").data,
-            test,
+            _of_lines(test, trios[i]),
         )
         for i, kind in part
     }
     if len(part) == len(jobs):
-        _report(runs, trios, test, options)
+        _report(runs, trios, options)
 
 
 def draw_trios(lines: list[str]) -> list[tuple[str, ...]]:
@@ -86,7 +84,7 @@ def _options() -> argparse.Namespace:
 
 def _recipe(options: argparse.Namespace) -> TrainConfig:
     changes = {"crop_px": CROP_PX, "epochs": options.epochs, "precision": options.precision}
-    return shipped_recipe(changes | {"val_fraction": 0})
+    return shipped_recipe(changes | {"compile": options.compile, "val_fraction": 0})
 
 
 def _of_lines(test: BenchCells, trio: tuple[str, ...]) -> BenchCells:
@@ -98,24 +96,14 @@ def _of_lines(test: BenchCells, trio: tuple[str, ...]) -> BenchCells:
 def _report(
     runs: dict[tuple[int, str], Run],
     trios: list[tuple[str, ...]],
-    test: BenchCells,
     options: argparse.Namespace,
 ) -> None:
     rows, lost = [], []
     for i, trio in enumerate(trios):
-        judged = _of_lines(test, trio)
-        inside = judged.truth.known[test.truth.known]
-        shown = []
-        for kind in ("left out", "all lines"):
-            run = Run(runs[i, kind].scores[inside], runs[i, kind].steps)
-            value = float(np.nanmean(average_precisions(run.scores, judged)))
-            low, high = field_interval(
-                lambda chosen, run=run, judged=judged: float(
-                    np.nanmean(average_precisions(run.scores, judged, chosen))
-                ),
-                judged,
-            )
-            shown.append((kind, value, low, high))
+        shown = [
+            (kind, runs[i, kind].mean(), *runs[i, kind].interval())
+            for kind in ("left out", "all lines")
+        ]
         lost.append(shown[1][1] - shown[0][1])
         rows.append(
             {

@@ -16,8 +16,8 @@ Beside them: the smallest NFNet given grey values (``stains``) instead of each c
 Prediction written down before the first measurement: at this size the families differ by less than
 their intervals; batch 512 costs all of them as much, the batch-norm network no more than the NFNet.
 
-Trainings are kept and continued; ``--part 1/2`` and ``--part 2/2`` share them between two
-processes; a last call without ``--part`` writes the result.
+Trainings are kept (``weak_runs``), the costs with them, and continued; ``--part 1/2`` and ``--part
+2/2`` share them between two processes; a last call without ``--part`` writes the result.
 """
 
 import argparse
@@ -33,9 +33,9 @@ import torch
 from filelock import FileLock
 from weak_data import BenchCells, cells_of, first_fields, middle
 from weak_runs import (
+    KEPT,
+    Run,
     add_options,
-    average_precisions,
-    field_interval,
     part_of,
     shipped_recipe,
     train_and_score,
@@ -71,7 +71,8 @@ def main() -> None:
     torch.set_num_threads(1)
     cells = middle(first_fields(cells_of("train", options.work), options.fields), CROP_PX)
     test = middle(cells_of("test", options.work), CROP_PX)
-    costs = _costs(options.work / "networks" / "costs.json", cells, options.precision)
+    with FileLock(options.work / "costs.lock"):  # a second process waits, and reads the same
+        costs = _costs(KEPT / "networks" / "costs.json", cells, options.precision)
     jobs = _jobs(costs, cells, options)
     mine = part_of(list(jobs.items()), options.part)
     runs = {
@@ -79,7 +80,7 @@ def main() -> None:
         for name, config in mine
     }
     if len(mine) == len(jobs):
-        _report(runs, costs, test, options)
+        _report(runs, costs, options)
 
 
 def _options() -> argparse.Namespace:
@@ -100,10 +101,9 @@ def _recipe(precision: str, **changes: Any) -> TrainConfig:
 
 def _costs(file: Path, cells: BenchCells, precision: str) -> dict[str, float]:
     """Measure the seconds of a cell in training, one thread, all networks in turn; once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):  # a second process waits, and reads the same
-        if not file.is_file():
-            write_json(file, _measure_costs(cells, precision))
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, _measure_costs(cells, precision))
     known: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
     return known
 
@@ -151,17 +151,10 @@ def _jobs(
     return jobs
 
 
-def _report(
-    runs: dict[str, Any], costs: dict[str, float], test: BenchCells, options: argparse.Namespace
-) -> None:
+def _report(runs: dict[str, Run], costs: dict[str, float], options: argparse.Namespace) -> None:
     rows = []
     for name, run in runs.items():
-
-        def figure(chosen: Any, run: Any = run) -> float:
-            return float(np.nanmean(average_precisions(run.scores, test, chosen)))
-
-        value = float(np.nanmean(average_precisions(run.scores, test)))
-        low, high = field_interval(figure, test)
+        low, high = run.interval()
         kind, _, rest = name.partition("_")
         if kind == "cost":
             seen = f"{NETWORKS[rest]}, {1 / costs[rest]:.0f} cells/s, {run.steps} steps"
@@ -174,7 +167,7 @@ def _report(
             {
                 "what": f"cell mAP, {what}",
                 "asked": "reported",
-                "measured": f"{value:.3f} ({low:.3f}-{high:.3f})",
+                "measured": f"{run.mean():.3f} ({low:.3f}-{high:.3f})",
                 "met": None,
             }
         )

@@ -41,7 +41,7 @@ class _Set:
 
 
 SETS = {
-    "train": _Set(4000, 3000),
+    "train": _Set(4000, 1500),
     "halved": _Set(2000, 1500, 0.5),
     "test": _Set(870_000, 320, samples="atlas"),
 }

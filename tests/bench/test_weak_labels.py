@@ -1,14 +1,19 @@
 """What the learning benchmark trains, without training it."""
 
 import argparse
+from types import SimpleNamespace
 
 import corrections
+import numpy as np
 import pytest
 import weak_labels
+import weak_runs
 from weak_labels import ABLATIONS, Job, check_ablations
-from weak_runs import claim, shipped_recipe
+from weak_runs import claim, shipped_recipe, train_and_score
 
-OPTIONS = argparse.Namespace(backbone="hpa_nfnet_pico", epochs=24, precision="32-true")
+OPTIONS = argparse.Namespace(
+    backbone="hpa_nfnet_pico", epochs=24, precision="32-true", compile=False
+)
 JOBS = [Job(name, "measured", 0) for name in ABLATIONS]
 
 
@@ -47,3 +52,35 @@ def test_a_folder_of_another_training_is_refused_before_it_is_continued(tmp_path
     (tmp_path / "old" / "checkpoint.pt").touch()
     with pytest.raises(SystemExit, match=r"request\.json"):
         claim(tmp_path / "old", asked)
+
+
+def test_a_training_that_is_kept_is_not_repeated_but_for_another_recipe(tmp_path, monkeypatch):
+    truth = np.eye(19, dtype=np.float32).repeat(3, axis=0)
+    cells = SimpleNamespace(
+        data=SimpleNamespace(
+            data_hash="c",
+            n_fields=8,
+            targets=truth,
+            cell_targets=None,
+            groups=("a", "b", "c"),
+            field_of_cell=np.arange(57) % 3,
+        ),
+        truth=SimpleNamespace(targets=truth, known=np.ones(57, np.bool_)),
+    )
+    asked = []
+    monkeypatch.setattr(weak_runs, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(weak_runs, "_train", lambda *given: asked.append(given))
+    monkeypatch.setattr(
+        weak_runs, "score_cells", lambda *_, **__: truth - truth.mean(axis=1)[:, None]
+    )
+
+    def run(recipe):
+        return train_and_score(tmp_path / "bench" / "naive", recipe, cells.data, cells)
+
+    recipe = shipped_recipe()
+    first = run(recipe)
+    assert (first.mean(), first.interval("ten"), len(asked)) == (1.0, (1.0, 1.0), 1)
+    assert run(recipe) == first
+    assert len(asked) == 1
+    run(shipped_recipe({"seed": 1}))
+    assert len(asked) == 2
