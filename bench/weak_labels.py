@@ -77,6 +77,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "without averaged weights (the teacher is then the network itself)": {"ema_decay": 0},
     "without augmentation": {"augment": STILL},
     "without Negative rule": {"negative_target": "image"},
+    "without teacher and Negative rule": {"teacher": {"weight": 0}, "negative_target": "image"},
     "without synthesis of Negative, microtubules and ER": {"synthesis": NO_SYNTHESIS},
     "full, with synthesis": WITH_SYNTHESIS,
     "naive, with synthesis": WITH_SYNTHESIS,

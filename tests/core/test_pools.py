@@ -1,10 +1,14 @@
 import importlib
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import cv2
+import psutil
 import pytest
 
 from hpacells.core.errors import WorkerError
@@ -30,6 +34,20 @@ def die_on_three(number):
 def write_slowly(path):
     time.sleep(0.3)
     path.write_text("done", encoding="utf-8")
+
+def say_who_and_wait(folder):
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)
+"""
+
+PARENT = """
+import sys
+from pathlib import Path
+import pool_work
+from hpacells.core.pools import over_processes
+
+if __name__ == "__main__":
+    list(over_processes(pool_work.say_who_and_wait, [Path(sys.argv[1])] * 4, workers=2))
 """
 
 
@@ -130,3 +148,26 @@ def test_a_worker_that_dies_is_told_and_finished_work_was_given(work):
     with pytest.raises(WorkerError, match=r"one of 2 worker processes died.*run the same command"):
         given.extend(over_processes(work.die_on_three, range(12), workers=2))
     assert all(number == result != 3 for number, result in given)
+
+
+def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path, work):
+    said = tmp_path / "said"
+    said.mkdir()
+    script = Path(work.__file__).with_name("parent.py")
+    script.write_text(PARENT, encoding="utf-8")
+    with subprocess.Popen([sys.executable, script, said]) as parent:
+        try:
+            until(lambda: len(list(said.iterdir())) == 2)
+        finally:
+            parent.kill()
+    workers = [int(path.name) for path in said.iterdir()]
+    assert len(workers) == 2
+    until(lambda: not any(psutil.pid_exists(pid) for pid in workers))
+
+
+def until(true, seconds=60):
+    """Wait for something, in vain only so long."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -4,6 +4,7 @@ What enters is a function and its items, what leaves is each item with its resul
 Results must not depend on how many workers there are; that is the function's affair.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import (
@@ -16,7 +17,8 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 import cv2
@@ -119,8 +121,9 @@ def over_processes(
     Notes
     -----
     Processes are spawned: threads of a forked parent (torch, OpenCV) can hold locks forever. They
-    ignore Ctrl-C; however the work ends, those under way are waited for before this does. Close
-    the generator (``contextlib.closing``) before a lock on what they write is given back.
+    ignore Ctrl-C; however the work ends, those under way are waited for before this does. Where
+    this process is killed, they end at once. Close the generator (``contextlib.closing``) before a
+    lock on what they write is given back.
     """
     if workers == 1 or len(items) < 2:
         for item in items:
@@ -129,7 +132,7 @@ def over_processes(
             yield item, result
         return
     pool = ProcessPoolExecutor(
-        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_one_thread
+        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_begin_worker
     )
 
     def submit(item: Item) -> Future[Result]:
@@ -147,8 +150,17 @@ def over_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one_thread() -> None:
+def _begin_worker() -> None:
     cv2.setNumThreads(1)
+    Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed: nobody asks for more work then."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
