@@ -104,7 +104,7 @@ def kills(images: Path, whole: Path, lasts: float, options: argparse.Namespace) 
 
 def finished(out: Path) -> dict[str, int]:
     """Give when the last file of every finished field was written."""
-    parts = (out / "parts").glob("*.field.parquet")
+    parts = (out / "parts").glob("*.field.arrow")
     return {path.name: path.stat().st_mtime_ns for path in parts}
 
 

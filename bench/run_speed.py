@@ -37,9 +37,30 @@ a machine busy with other work:
 Together, 24 fields on two workers, before and after in one call: 555 and 487 ms a field, and 67 and
 17 ms for the tables and the report after them.
 
-What is left beside the floor: the segmenter's input 20, measures of cells 18, shrinking for the
-crops 13, previews 12, files' checks, hashes and copies 8, outlines 8, quality of the field 4, its
-two tables 4, scores and doubt 4; and, in one thread, tables, variation and report 15.
+Then, on a machine on which the floor takes 1,010 ms instead of 337, so about a third of it on
+another day; the slope was not measured again, and most is for one worker, before and after in turn:
+
+- a stain's percentiles from one sort, its bright end among what a sample calls bright, and
+  stretched in place. Predicted 15 less of the segmenter's 47; found 13.
+- a field's parts are Arrow files, a tenth of Parquet's time for few rows of many columns. Predicted
+  3 less in writing and 4 in reading, which is in one thread; found 6 of 12 and 4.
+- crops: shrunk in strips of columns that stay in the cache. Predicted 14 less of 51; found 6.
+- runs compare neighbours in reading order; ids are sampled by slices where a grid is whole pixels.
+  Predicted 4 less outside the floor; found 3.
+- tables are not cast to the schema that they have, and cells counted without their embeddings.
+  Predicted 1 less; found 1 (tables together 9 before, 4 after).
+- the report's pictures don't pass through JSON, and its words ask for few columns. Predicted 3 less
+  of 11; found 3.
+- variation picks rows of arrays, not of the table. Predicted 0.3 less of 4; found 0.4.
+
+Tried and left: previews' white by bisection, saturated pixels by rows or packed bits, outlines'
+disk as rectangles (nothing gained or slower); sums over ids from an integral image (4 of 9 at best,
+and another way for 16 bits); a field more in the pool's queue, which an error would still begin.
+
+What was left beside the floor before that: the segmenter's input 20, measures of cells 18,
+shrinking for the crops 13, previews 12, files' checks, hashes and copies 8, outlines 8, quality of
+the field 4, its two tables 4, scores and doubt 4; and, in one thread, tables, variation and report
+15.
 
     python bench/run_speed.py            # 40 minutes on two idle cores, 25 of them drawing
 """

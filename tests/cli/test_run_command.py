@@ -138,7 +138,7 @@ def test_ctrl_c_exits_130_promptly_and_the_same_command_continues(
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     parts = tmp_path / "out" / "parts"
     deadline = time.monotonic() + 30
-    while not list(parts.glob("*.field.parquet")) and time.monotonic() < deadline:
+    while not list(parts.glob("*.field.arrow")) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGINT)
     begun = time.monotonic()
@@ -146,7 +146,7 @@ def test_ctrl_c_exits_130_promptly_and_the_same_command_continues(
     assert process.returncode == 130
     assert time.monotonic() - begun < 10
     assert "the same command continues" in err
-    kept = len(list(parts.glob("*.field.parquet")))
+    kept = len(list(parts.glob("*.field.arrow")))
     assert 1 <= kept < 16
     result = RUNNER.invoke(app, arguments)
     assert result.exit_code == 0

@@ -307,7 +307,7 @@ def test_a_killed_run_leaves_no_half_written_file_and_continues(run, tmp_path, i
     )
     process = subprocess.Popen([sys.executable, "-c", script, settings["images"], model, out])
     try:
-        part = out / "parts" / "field0.field.parquet"
+        part = out / "parts" / "field0.field.arrow"
         deadline = time.monotonic() + 180
         while not part.is_file() and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -204,8 +204,8 @@ def test_a_folder_of_something_else_is_refused(shards, tmp_path, run):
         merge_runs(shards, out)
     merge_runs(shards, out)
     for name in ("field", "cells"):
-        extra = out / "parts" / f"fieldX.{name}.parquet"
-        shutil.copy(next((out / "parts").glob(f"*.{name}.parquet")), extra)
+        extra = out / "parts" / f"fieldX.{name}.arrow"
+        shutil.copy(next((out / "parts").glob(f"*.{name}.arrow")), extra)
     with pytest.raises(OutputError, match=r"holds 1 finished field.* that no run has: fieldX"):
         merge_runs(shards, out)
     thesis = tmp_path / "thesis"

@@ -17,9 +17,9 @@ def test_a_part_is_found_by_its_id_even_with_dots_in_it(run, images):
 
 def test_a_damaged_part_is_named(run):
     out = run().out
-    (out / "parts" / "field0.field.parquet").write_bytes(b"PAR1")
-    with pytest.raises(OutputError, match=r"field0\.field\.parquet: missing or damaged"):
+    (out / "parts" / "field0.field.arrow").write_bytes(b"PAR1")
+    with pytest.raises(OutputError, match=r"field0\.field\.arrow: missing or damaged"):
         read_part(out, "field0")
-    (out / "parts" / "field2.cells.parquet").unlink()
-    with pytest.raises(OutputError, match=r"field2\.cells\.parquet: missing or damaged"):
+    (out / "parts" / "field2.cells.arrow").unlink()
+    with pytest.raises(OutputError, match=r"field2\.cells\.arrow: missing or damaged"):
         read_part(out, "field2")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hpacells.segment.stains import bright_end, brightest_level, stretch
+from hpacells.segment.stains import bright_end, brightest_level, percentiles, stretch
 
 
 def draw(share, *, bright=0.5, noise=0.01, shape=(300, 400)):
@@ -45,6 +45,21 @@ def test_a_speck_brighter_than_much_else_is_not_the_end():
 def test_the_brightest_level_is_what_so_many_pixels_reach():
     image = np.arange(12, dtype=np.float32).reshape(3, 4)
     assert [brightest_level(image, area) for area in (0, 1, 3, 12, 99)] == [11, 11, 9, 0, 0]
+
+
+@pytest.mark.parametrize("area", [1, 40, 700, 60_000, 120_000])
+@pytest.mark.parametrize("every", [1, 16])
+def test_a_sample_of_other_pixels_than_most_changes_no_brightest_level(area, every):
+    image = np.random.default_rng(0).random((300, 400), np.float32)
+    image.reshape(-1)[::every] += 1  # what is looked at first is brighter
+    assert brightest_level(image, area) == np.sort(image, axis=None)[-area]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 7), (200, 300)])
+def test_percentiles_are_those_of_numpy(shape):
+    image = np.random.default_rng(0).random(shape, np.float32)
+    shares = (0.0, 2.0, 50.0, 99.5, 99.8, 100.0)
+    assert percentiles(image, shares) == np.percentile(image, shares).tolist()
 
 
 @pytest.mark.parametrize(

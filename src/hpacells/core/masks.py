@@ -102,6 +102,9 @@ def sample_ids(ids: npt.NDArray[_Id], shape: tuple[int, int]) -> npt.NDArray[_Id
     ndarray
         ``shape``, of the dtype of ``ids``; connected parts can fall apart.
     """
+    if not (ids.shape[0] % shape[0] or ids.shape[1] % shape[1]):  # a third of the time
+        steps = [side // n for n, side in zip(shape, ids.shape, strict=True)]
+        return ids[steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]].copy()
     rows, columns = (
         np.minimum(((np.arange(n) + 0.5) * side / n).astype(np.intp), side - 1)
         for n, side in zip(shape, ids.shape, strict=True)

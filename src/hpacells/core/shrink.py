@@ -22,6 +22,9 @@ _MOST_EXACT = 4
 _LEAST_OVERLAP = 1e-3
 """Of a pixel: OpenCV leaves out less, and so does this."""
 
+_STRIP_PX = 128
+"""Columns that are shrunk at a time: few enough to stay in a core's cache."""
+
 
 def shrink(image: npt.NDArray[np.generic], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Average an image over areas.
@@ -39,16 +42,21 @@ def shrink(image: npt.NDArray[np.generic], shape: tuple[int, int]) -> npt.NDArra
         ``shape`` float32, not rounded to whole grey values; may be ``image`` itself.
     """
     halvings = _count_halvings(image.shape, shape)
+    grey: npt.NDArray[Any] = image
     if halvings and image.dtype == np.uint8 and halvings <= _MOST_EXACT:
         # sums in two bytes stay whole numbers; four bytes for each pixel take twice the time
         sums = _halve(np.multiply(image, 4**halvings, dtype=np.uint16), halvings)
         grey = sums.astype(np.float32) / np.float32(4**halvings)
-    else:
+    elif halvings or image.shape == shape:
         grey = _halve(image.astype(np.float32, copy=False), halvings)
     if grey.shape == shape:
         return grey
     rows, columns = map(_shares, grey.shape, shape)
-    return _transpose(columns @ _transpose(rows @ grey))
+    upright = np.empty((grey.shape[1], shape[0]), np.float32)
+    for first in range(0, grey.shape[1], _STRIP_PX):
+        strip = slice(first, first + _STRIP_PX)
+        upright[strip] = _transpose(rows @ grey[:, strip].astype(np.float32))
+    return _transpose(columns @ upright)
 
 
 def _count_halvings(before: tuple[int, ...], after: tuple[int, int]) -> int:

@@ -18,7 +18,7 @@ from hpacells.segment.registry import DEFAULT_SEGMENTER, Segmenter
 
 __all__ = ["RUN_FORMAT", "RunSettings", "describe_settings"]
 
-RUN_FORMAT = 3
+RUN_FORMAT = 4
 """Version of a run folder's files; a folder of another version is not continued."""
 
 

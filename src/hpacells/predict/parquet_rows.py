@@ -52,7 +52,8 @@ class ParquetRows:
 
     def add(self, table: pa.Table) -> None:
         """Append rows."""
-        self._waiting.append(table.select(self._schema.names).cast(self._schema))
+        rows = table.select(self._schema.names)
+        self._waiting.append(rows if rows.schema == self._schema else rows.cast(self._schema))
         self._n_waiting += table.num_rows
         if self._n_waiting >= _ROWS_PER_GROUP:
             self._flush()

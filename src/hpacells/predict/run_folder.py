@@ -6,7 +6,7 @@
     OUT/masks/                   one pair of files a field
     OUT/previews/composite/, OUT/previews/stains/    one picture each a field
     OUT/previews/outlines/       the cells' outlines on those pictures
-    OUT/parts/<fov_id>.*.parquet a finished field (``predict.parts``)
+    OUT/parts/<fov_id>.*.arrow   a finished field (``predict.parts``)
     OUT/*.parquet, submission.csv, report.html    made of the parts
     OUT/run.json                 written last: the folder is complete
 """
@@ -68,7 +68,7 @@ def field_files(fov_id: str) -> list[str]:
         *[f"{MASKS}/{fov_id}_{part}.png" for part in ("nuclei", "cells")],
         *[f"{PREVIEWS}/{kind}/{fov_id}.jpg" for kind in (COMPOSITE, STAINS)],
         outlines_file(fov_id),
-        *[f"{PARTS}/{fov_id}.{table}.parquet" for table in ("cells", "field")],
+        *[f"{PARTS}/{fov_id}.{table}.arrow" for table in ("cells", "field")],
     ]
 
 

@@ -83,9 +83,9 @@ class TableCounts:
         self.digests[row["fov_id"]] = row["digest"]
         if row["reason"] is not None:
             self.warnings[row["fov_id"]] = row["reason"]
-        counted = cells.filter(pc.not_equal(cells["status"], CellStatus.REJECTED.value))
-        scores = np.stack([counted[name].to_numpy() for name in PROBABILITY_COLUMNS], axis=1)
-        self.top_locations.update(LOCATION_KEYS[k] for k in scores.argmax(axis=1).tolist())
+        counted = pc.not_equal(cells["status"], CellStatus.REJECTED.value).to_numpy()
+        scores = np.stack([cells[name].to_numpy() for name in PROBABILITY_COLUMNS], axis=1)
+        self.top_locations.update(LOCATION_KEYS[k] for k in scores[counted].argmax(axis=1).tolist())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from hpacells.core.cell_table import PROBABILITY_COLUMNS, CellStatus
 from hpacells.report.cell_map import draw_map, read_embeddings
 from hpacells.report.config import ReportSettings
-from hpacells.report.field_pictures import fit_preview, name_flags
+from hpacells.report.field_pictures import fit_preview, list_notes, name_flags
 from hpacells.report.run_tables import FieldRow, read_outliers
 
 __all__ = ["gather_cells"]
@@ -70,7 +70,7 @@ def gather_cells(
             columns[name] += cells[name].to_pylist()
         columns["note"] += [
             "; ".join(filter(None, (cell["reason"], name_flags(cell))))
-            for cell in cells.drop_columns(list(PROBABILITY_COLUMNS)).to_pylist()
+            for cell in list_notes(cells)
         ]
         columns["box"] += _scale_boxes(row, cells).tolist()
         for name, digits in _ROUNDED.items():

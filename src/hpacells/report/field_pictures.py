@@ -33,6 +33,7 @@ from hpacells.report.run_tables import FieldRow
 __all__ = [
     "fit_preview",
     "iterate_pictures",
+    "list_notes",
     "name_flags",
     "outline_cells",
     "read_strip",
@@ -183,14 +184,20 @@ def _title_cells(cells: pa.Table) -> dict[int, str]:
     titles = {}
     probabilities = np.column_stack([cells[name].to_numpy() for name in PROBABILITY_COLUMNS])
     ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :_N_TOP].tolist()
-    rows = cells.drop_columns(list(PROBABILITY_COLUMNS)).to_pylist()
-    for row, top, values in zip(rows, ranked, probabilities.tolist(), strict=True):
+    rows = zip(list_notes(cells), ranked, probabilities.tolist(), strict=True)
+    for row, top, values in rows:
         scores = ", ".join(f"{STYLES[i].location.title} {values[i]:.2f}" for i in top)
         notes = [row["status"], row["reason"], name_flags(row)]
         titles[row["cell_id"]] = (
             f"Cell {row['cell_id']}, {', '.join(filter(None, notes))}: {scores}"
         )
     return titles
+
+
+def list_notes(cells: pa.Table) -> list[dict[str, Any]]:
+    """Give of every cell what is said of it in words: id, status, reason, quality flags."""
+    told = ("cell_id", "status", "reason", *CELL_QUALITY_COLUMNS)
+    return cells.select([name for name in told if name in cells.column_names]).to_pylist()
 
 
 def name_flags(row: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from hpacells.core.errors import ConfigError, ImageError
 from hpacells.core.fov import FieldOfView, once_per_field
 from hpacells.runtime.segmenter_folder import MAP_STAINS
 from hpacells.segment.resolution import WorkingScale
-from hpacells.segment.stains import bright_end, brightest_level
+from hpacells.segment.stains import bright_end, brightest_level, percentiles
 from hpacells.segment.structure import has_structure
 
 __all__ = [
@@ -155,7 +155,7 @@ def normalise_stain(
         ``(h, w)`` float32 in [0, 1]; a constant stain becomes 0; a span below 1 % of the full scale
         is not stretched to all of it.
     """
-    low, middle, high = (float(value) for value in np.percentile(stain, _PERCENTILES))
+    low, middle, high = percentiles(stain, _PERCENTILES)
     smallest_px = grid.px2(_SMALLEST_UM2)
     if _BRIGHT_SHARE * stain.size > smallest_px:
         brightest = brightest_level(stain[stain >= high], smallest_px)  # those are more than enough
@@ -167,8 +167,9 @@ def normalise_stain(
             least=_CELLS_SHARE,
         ):
             high = end
-    span = max(high - low, _MIN_SPAN)
-    return np.sqrt(np.clip((stain - np.float32(low)) / np.float32(span), 0.0, 1.0))
+    shown = stain - np.float32(low)
+    shown /= np.float32(max(high - low, _MIN_SPAN))
+    return np.sqrt(np.clip(shown, 0.0, 1.0, out=shown), out=shown)
 
 
 def present_flags(missing: Collection[Channel]) -> npt.NDArray[np.bool_]:

@@ -24,7 +24,7 @@ from hpacells.core.shrink import shrink
 from hpacells.segment.config import QualityConfig
 from hpacells.segment.resolution import WorkingScale
 from hpacells.segment.stain_input import stain_on_grid
-from hpacells.segment.stains import blur, cut_threads
+from hpacells.segment.stains import blur, cut_threads, percentiles
 
 __all__ = ["find_misplaced_nuclei"]
 
@@ -114,7 +114,7 @@ def _find_shapes(
     stain: npt.NDArray[np.float32], grid: WorkingScale, config: QualityConfig
 ) -> _Shapes:
     smooth = blur(stain, grid.px(_BLUR_UM))
-    low, high = (float(value) for value in np.percentile(smooth, [2.0, 99.5]))
+    low, high = percentiles(smooth, (2.0, 99.5))
     light = np.maximum(stain - np.float32(low), 0)
     if high - low < _MIN_CONTRAST:
         return _Shapes(np.zeros(grid.shape, np.bool_), light, 0, 0.0)

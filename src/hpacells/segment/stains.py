@@ -1,16 +1,28 @@
 """What is done to every stain on the working grid: smoothing, stretching, closing gaps."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["blur", "bright_end", "brightest_level", "close_gaps", "cut_threads", "stretch"]
+__all__ = [
+    "blur",
+    "bright_end",
+    "brightest_level",
+    "close_gaps",
+    "cut_threads",
+    "percentiles",
+    "stretch",
+]
 
 _SPARSE = 4.0
 """How many times brighter than the bright end something is that a sparse field is about."""
 
 _NOISE = 4.0
 """A bright end this many times farther from the median than the dark end is no background."""
+
+_SAMPLE_STEP = 16
 
 
 def blur(image: npt.NDArray[np.floating], sigma_px: float) -> npt.NDArray[np.float32]:
@@ -41,7 +53,7 @@ def stretch(
     least_px
         Pixels of the smallest thing that is to be seen.
     """
-    low, middle, high = np.percentile(image, [2.0, 50.0, 99.5])
+    low, middle, high = percentiles(image, (2.0, 50.0, 99.5))
     brightest = brightest_level(image, least_px / 2)  # its brighter half: the edges are blurred
     high = bright_end(low, middle, high, brightest=brightest, min_contrast=min_contrast)
     if high - low < min_contrast:
@@ -49,11 +61,33 @@ def stretch(
     return np.clip((image - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
 
 
+def percentiles(image: npt.NDArray[np.float32], shares: Sequence[float]) -> list[float]:
+    """Give percentiles of grey values, as ``numpy.percentile``.
+
+    All values are sorted: a third of the time that picking out a few places takes.
+    """
+    values = np.sort(image, axis=None)
+    found = []
+    for share in shares:
+        place = share / 100 * (values.size - 1)
+        below = int(place)
+        low, high = values[below], values[min(below + 1, values.size - 1)]
+        part, step = place - below, float(high - low)
+        found.append(float(low) + part * step if part < 0.5 else float(high) - (1 - part) * step)
+    return found
+
+
 def brightest_level(image: npt.NDArray[np.float32], area_px: float) -> float:
     """Give the grey value that this many pixels reach or exceed."""
-    place = max(0, image.size - max(1, round(area_px)))
+    n = max(1, round(area_px))
+    values = image.ravel()
+    sample = np.sort(values[::_SAMPLE_STEP])
+    bright = values[values >= sample[-1 - min(2 * n // _SAMPLE_STEP, sample.size - 1)]]
+    if bright.size >= n:  # else the sample was of brighter pixels than most
+        values = bright
+    place = max(0, values.size - n)
     # with a single place numpy takes another way, thirty times slower where many values are equal
-    return float(np.partition(image.ravel(), [max(0, place - 1), place])[place])
+    return float(np.partition(values, [max(0, place - 1), place])[place])
 
 
 def bright_end(

@@ -69,23 +69,23 @@ class FieldCells:
 
 def select_cells(cells: pa.Table) -> FieldCells:
     """Pick the cells that count from rows of one field, which may have a column ``embedding``."""
+    protein, area, nucleus, dna, doubt = (cells[n].to_numpy().astype(np.float64) for n in _MEASURES)
+    columns = [cells[name].to_numpy().astype(np.float64) for name in PROBABILITY_COLUMNS]
     counts = pc.equal(cells["status"], CellStatus.OK.value)
     for name in EXCLUDING_FLAGS:
         if name in cells.column_names:
             counts = pc.and_(counts, pc.invert(cells[name]))
-    kept = cells.filter(counts)
-    protein, area, nucleus, dna, doubt = (kept[n].to_numpy().astype(np.float64) for n in _MEASURES)
-    columns = [kept[name].to_numpy().astype(np.float64) for name in PROBABILITY_COLUMNS]
-    return FieldCells(
-        cell_ids=kept["cell_id"].to_numpy().astype(np.int64),
+    every = FieldCells(
+        cell_ids=cells["cell_id"].to_numpy().astype(np.int64),
         probabilities=np.stack(columns, axis=1),
         protein=protein,
         area_um2=area,
         nucleus_area_um2=nucleus,
         dna_total=dna,
         doubt=doubt,
-        embedding=_embedding(kept),
+        embedding=_embedding(cells),
     )
+    return every.take(np.flatnonzero(counts.to_numpy()))
 
 
 def _embedding(cells: pa.Table) -> Floats:
