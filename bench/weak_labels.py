@@ -200,7 +200,9 @@ def _report(runs: dict[Job, Run], options: argparse.Namespace) -> None:
         values = {m: np.array([run.mean() for run in of]) for m, of in each.items()}
         full, naive, weak = (values[m].mean() for m in ("full", "naive", "weak"))
         valid = FULL_IS[0] <= full <= FULL_IS[1] and naive <= NAIVE_AT_MOST * full
-        closed, (low, high) = _closed(each)
+        drawn = {m: np.mean([run.drawn["all"] for run in of], axis=0) for m, of in each.items()}
+        closed = _share_closed(full, naive, weak)
+        low, high = np.quantile(_share_closed(**drawn), [0.025, 0.975])
         shown = ", ".join(
             f"{m} {v.mean():.3f}{_spread(v)} (ten: {_mean(each[m], 'ten'):.3f})"
             for m, v in values.items()
@@ -249,16 +251,9 @@ def _mean(runs: list[Run], judged: str) -> float:
     return float(np.mean([run.mean(judged) for run in runs]))
 
 
-def _closed(each: dict[str, list[Run]]) -> tuple[float, tuple[float, float]]:
-    """Give the share of the gap that is closed and its 95 % interval over genes."""
-
-    def share(full: Any, naive: Any, weak: Any) -> Any:
-        return (weak - naive) / (full - naive)
-
-    methods = ("full", "naive", "weak")
-    drawn = share(*(np.mean([run.drawn["all"] for run in each[m]], axis=0) for m in methods))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(share(*(_mean(each[m], "all") for m in methods))), (float(low), float(high))
+def _share_closed(full: Any, naive: Any, weak: Any) -> Any:
+    """Give the share of the gap that is closed, of numbers or of draws."""
+    return (weak - naive) / (full - naive)
 
 
 def _spread(values: npt.NDArray[np.float64]) -> str:
