@@ -1,10 +1,14 @@
 """How fast ``hpacells run`` is: its time per field over that of the work that cannot be left out.
 
 The slope is the time per field between two runs (24 and 96 fields of 2048²), so that the start
-doesn't count. The floor is measured in the same process, each part alone, on as many threads as the
-run has workers and on one, whichever is faster: decoding the four files, both networks' forward
+doesn't count. The floor is measured in the same call, each part alone, on as many threads as the
+run has workers or on one, whichever is faster: decoding the four files, both networks' forward
 passes, reading masks from the network's maps, writing the two mask files and the mask strings.
-Beside wall time stands processor time, which other work on the machine disturbs less.
+
+Other work on the machine comes and goes, so floor and runs are measured in turn, floor first and
+last; a round's ratio is that of its slope to the mean of the floors before and after it. Given are
+medians, with the least and the most. Beside wall time stands processor time, which other work
+disturbs less.
 
 Also: cells per second of the classifier alone, mask strings against pycocotools on full-size masks,
 fields per second by workers, and the time per field of 1,000 small fields over 100.
@@ -62,7 +66,7 @@ shrinking for the crops 13, previews 12, files' checks, hashes and copies 8, out
 the field 4, its two tables 4, scores and doubt 4; and, in one thread, tables, variation and report
 15.
 
-    python bench/run_speed.py            # 40 minutes on two idle cores, 25 of them drawing
+    python bench/run_speed.py            # 45 minutes on two idle cores, 25 of them drawing
 """
 
 import argparse
@@ -78,6 +82,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import psutil
 from memory import link_fields
 from pycocotools import mask as coco_mask
@@ -103,9 +108,9 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results" / "run_speed.json"
 CALL = "from hpacells.cli.app import main; main()"
 ASKED_RATIO, ASKED_FIELDS_S, ASKED_CELLS_S, ASKED_STRINGS, ASKED_SMALL = 1.25, 1.0, 100, 18, 1.05
-ROUNDS = 3
 
 Row = dict[str, object]
+Array = npt.NDArray[np.float64]
 Times = tuple[float, float]
 """Wall and processor seconds."""
 
@@ -119,6 +124,7 @@ def main() -> None:
     parser.add_argument("--small-drawn", type=int, default=20)
     parser.add_argument("--size", type=int, default=2048)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3, help="floor and runs: %(default)s")
     parser.add_argument("--model", default="nfnet-sim")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -221,21 +227,16 @@ class Parts:
         encode_cells(self.masks[i].cells)
 
 
-def best(work: Callable[[int], None], n: int, threads: int) -> Times:
-    """Give the least wall and processor seconds per item, on one thread or on several."""
-    walls, processor = [], []
-    for count in (1, threads):
-        with ThreadPoolExecutor(count) as pool:
-            for _ in range(ROUNDS):
-                started, cpu = time.perf_counter(), time.process_time()
-                list(pool.map(work, range(n)))
-                walls.append((time.perf_counter() - started) / n)
-                processor.append((time.process_time() - cpu) / n)
-    return min(walls), min(processor)
+def time_part(work: Callable[[int], None], n: int, threads: int) -> Times:
+    """Give wall and processor seconds per item."""
+    with ThreadPoolExecutor(threads) as pool:
+        started, cpu = time.perf_counter(), time.process_time()
+        list(pool.map(work, range(n)))
+        return (time.perf_counter() - started) / n, (time.process_time() - cpu) / n
 
 
 def floor_and_slope(drawn: Path, options: argparse.Namespace) -> list[Row]:
-    """Measure the parts alone, then the runs."""
+    """Measure the parts alone and the runs, in turn."""
     parts = Parts(drawn, options.work, options.model)
     n = len(parts.fields)
     named = {
@@ -246,46 +247,75 @@ def floor_and_slope(drawn: Path, options: argparse.Namespace) -> list[Row]:
         "two mask files": parts.mask_files,
         "mask strings": parts.mask_strings,
     }
-    with keeping_freed_memory():  # as a run does
-        floor = {name: best(work, n, options.workers) for name, work in named.items()}
-    wall, cpu = (sum(times[k] for times in floor.values()) for k in (0, 1))
-    per_field, cpu_per_field = slope(drawn, options.fields, options.workers, options)
+    threads = {
+        name: min((1, options.workers), key=lambda count: time_part(work, n, count)[0])
+        for name, work in named.items()
+    }
+
+    def measure_floor() -> Array:
+        """Give (part, wall or processor) seconds."""
+        with keeping_freed_memory():  # as a run does
+            times = [time_part(work, n, threads[name]) for name, work in named.items()]
+        print(f"floor: {1000 * sum(wall for wall, _ in times):.0f} ms a field", flush=True)
+        return np.array(times)
+
+    floors, slopes = [measure_floor()], []
+    for _ in range(options.rounds):
+        slopes.append(slope(drawn, options.fields, options.workers, options))
+        floors.append(measure_floor())
+    each = np.array(floors)  # (round + 1, part, wall or processor)
+    beside = (each[:-1] + each[1:]).sum(axis=1) / 2
+    per_field, floor = np.array(slopes), each.sum(axis=1)
+    ratios = per_field / beside
     alone, _ = slope(drawn, options.fields, 1, options)
     size = f"{options.size}²"
-    cells_s = parts.n_cells / n / floor["classifier's network"][0]
+    fields_s = 1 / np.median(per_field[:, 0])
+    cells_s = parts.n_cells / n / each[:, list(named).index("classifier's network"), 0]
     few, many = options.fields
+
+    def told(k: int) -> str:
+        """Tell the ratio of wall (0) or processor time (1)."""
+        times = f"{1000 * np.median(per_field[:, k]):.0f} over {1000 * np.median(floor[:, k]):.0f}"
+        return f"{spread(ratios[:, k], 2)} ({times} ms)"
+
     return [
         row(
             f"slope of run, {few} to {many} fields {size}, {options.workers} workers, over the "
             "floor",
             f"≤ {ASKED_RATIO}",
-            f"{per_field / wall:.2f} ({1000 * per_field:.0f} over {1000 * wall:.0f} ms)",
-            per_field / wall <= ASKED_RATIO,
+            told(0),
+            bool(np.median(ratios[:, 0]) <= ASKED_RATIO),
         ),
-        row(
-            "the same in processor time",
-            "",
-            f"{cpu_per_field / cpu:.2f} ({1000 * cpu_per_field:.0f} over {1000 * cpu:.0f} ms)",
-        ),
+        row("the same in processor time", "", told(1)),
         row(
             f"fields {size} per second, {options.workers} workers",
             f"≥ {ASKED_FIELDS_S:g}",
-            f"{1 / per_field:.2f}",
-            1 / per_field >= ASKED_FIELDS_S,
+            f"{fields_s:.2f}",
+            bool(fields_s >= ASKED_FIELDS_S),
         ),
         row(f"fields {size} per second, 1 worker", "", f"{1 / alone:.2f}"),
         row(
             f"classifier alone, cells per second, {options.workers} threads",
             f"≥ {ASKED_CELLS_S}",
-            f"{cells_s:.0f}",
-            cells_s >= ASKED_CELLS_S,
+            spread(cells_s, 0),
+            bool(np.median(cells_s) >= ASKED_CELLS_S),
         ),
         strings_row(parts, size),
         *(
-            row(f"floor: {name}, {size}, {parts.n_cells / n:.0f} cells", "", milliseconds(times))
-            for name, times in floor.items()
+            row(
+                f"floor: {name}, {size}, {parts.n_cells / n:.0f} cells",
+                "",
+                f"{1000 * wall:.1f} ms wall, {1000 * cpu:.1f} ms of processor",
+            )
+            for name, (wall, cpu) in zip(named, np.median(each, axis=0), strict=True)
         ),
     ]
+
+
+def spread(values: Array, decimals: int) -> str:
+    """Tell median, least and most."""
+    low, middle, high = np.quantile(values, [0, 0.5, 1])
+    return f"{middle:.{decimals}f} ({low:.{decimals}f}-{high:.{decimals}f})"
 
 
 def strings_row(parts: Parts, size: str) -> Row:
@@ -302,7 +332,7 @@ def strings_row(parts: Parts, size: str) -> Row:
     n = min(6, len(parts.masks))
     if any(by_pycocotools(i) != encode_cells(parts.masks[i].cells) for i in range(n)):
         sys.exit("the mask strings are not those of pycocotools")
-    theirs, ours = (best(work, n, 1)[1] for work in (by_pycocotools, parts.mask_strings))
+    theirs, ours = (time_part(work, n, 1)[1] for work in (by_pycocotools, parts.mask_strings))
     return row(
         f"mask strings of a field {size}, pycocotools on full-size masks over ours, one thread",
         f"≥ {ASKED_STRINGS}x",
@@ -331,10 +361,6 @@ def small_fields(options: argparse.Namespace) -> list[Row]:
 
 def row(what: str, asked: str, measured: str, met: bool | None = None) -> Row:  # noqa: FBT001
     return {"what": what, "asked": asked, "measured": measured, "met": met}
-
-
-def milliseconds(times: Times) -> str:
-    return f"{1000 * times[0]:.1f} ms wall, {1000 * times[1]:.1f} ms of processor"
 
 
 if __name__ == "__main__":

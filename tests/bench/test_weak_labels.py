@@ -12,7 +12,7 @@ from weak_labels import ABLATIONS, Job, check_ablations
 from weak_runs import claim, shipped_recipe, train_and_score
 
 OPTIONS = argparse.Namespace(
-    backbone="hpa_nfnet_pico", epochs=24, precision="32-true", compile=False
+    backbone="hpa_nfnet_pico", epochs=24, ablate_epochs=8, precision="32-true", compile=False
 )
 JOBS = [Job(name, "measured", 0) for name in ABLATIONS]
 
