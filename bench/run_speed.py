@@ -1,9 +1,10 @@
 """How fast ``hpacells run`` is: its time per field over that of the work that cannot be left out.
 
 The slope is the time per field between two runs (24 and 96 fields of 2048²), so that the start
-doesn't count. The floor is measured in the same call, each part alone, on as many threads as the
-run has workers or on one, whichever is faster: decoding the four files, both networks' forward
-passes, reading masks from the network's maps, writing the two mask files and the mask strings.
+doesn't count. The floor is measured in the same call, each part alone, every time on as many
+threads as the run has workers and on one, of which the faster counts: decoding the four files, both
+networks' forward passes, reading masks from the network's maps, writing the two mask files and the
+mask strings.
 
 Other work on the machine comes and goes, so floor and runs are measured in turn, floor first and
 last; a round's ratio is that of its slope to the mean of the floors before and after it. Given are
@@ -56,6 +57,9 @@ another day; the slope was not measured again, and most is for one worker, befor
 - the report's pictures don't pass through JSON, and its words ask for few columns. Predicted 3 less
   of 11; found 3.
 - variation picks rows of arrays, not of the table. Predicted 0.3 less of 4; found 0.4.
+- BLAS on one thread (``core.threads``): for a product of small matrices per field it kept a thread
+  of its own, which spun beside the two workers: 108 of 1,480 ms. Found by looking at each thread's
+  time, not predicted; 96 fields took 68 s instead of 77. Ratio before 1.46, in processor time 1.45.
 
 Tried and left: previews' white by bisection, saturated pixels by rows or packed bits, outlines'
 disk as rectangles (nothing gained or slower); sums over ids from an integral image (4 of 9 at best,
@@ -247,15 +251,14 @@ def floor_and_slope(drawn: Path, options: argparse.Namespace) -> list[Row]:
         "two mask files": parts.mask_files,
         "mask strings": parts.mask_strings,
     }
-    threads = {
-        name: min((1, options.workers), key=lambda count: time_part(work, n, count)[0])
-        for name, work in named.items()
-    }
 
     def measure_floor() -> Array:
         """Give (part, wall or processor) seconds."""
         with keeping_freed_memory():  # as a run does
-            times = [time_part(work, n, threads[name]) for name, work in named.items()]
+            times = [
+                min(time_part(work, n, threads) for threads in (1, options.workers))
+                for work in named.values()
+            ]
         print(f"floor: {1000 * sum(wall for wall, _ in times):.0f} ms a field", flush=True)
         return np.array(times)
 

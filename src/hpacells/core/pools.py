@@ -6,7 +6,7 @@ Results must not depend on how many workers there are; that is the function's af
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Future,
@@ -15,16 +15,14 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import TypeVar
 
-import cv2
-
 from hpacells.core.errors import WorkerError
 from hpacells.core.interrupts import children_ignore_interrupts
+from hpacells.core.threads import keep_library_threads, library_threads
 
 __all__ = ["in_order", "keep_in_flight", "over_processes"]
 
@@ -127,7 +125,7 @@ def over_processes(
     """
     if workers == 1 or len(items) < 2:
         for item in items:
-            with _limited_to_one_thread():
+            with library_threads():
                 result = work(item)
             yield item, result
         return
@@ -151,7 +149,7 @@ def over_processes(
 
 
 def _begin_worker() -> None:
-    cv2.setNumThreads(1)
+    keep_library_threads()
     Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
 
 
@@ -161,13 +159,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def _limited_to_one_thread() -> Iterator[None]:
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -10,8 +10,8 @@ folder holds the results of one input. Failed fields leave nothing behind, they 
 
 import logging
 import socket
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ from hpacells.core.memory import keeping_freed_memory
 from hpacells.core.progress import ProgressCallback, silent
 from hpacells.core.settings_difference import describe_difference
 from hpacells.core.storage import output_lock
+from hpacells.core.threads import keep_library_threads, library_threads
 from hpacells.predict.completion import (
     FinishCallback,
     RunSummary,
@@ -111,7 +112,7 @@ def run_fields(
     described = describe_settings(settings, model, segmenter)
     out = out.absolute()  # other processes may have another working folder
     check_owner(out, described)
-    with output_lock(out), _opencv_threads(plan.threads), keeping_freed_memory():
+    with output_lock(out), library_threads(plan.threads), keeping_freed_memory():
         prepare_run_folder(out, described)
         copy_null(model.path, out)
         finished = set(finished_fields(out))
@@ -238,7 +239,7 @@ def open_remote_work(
         raise InputError(f"{settings.images}: node {node} does not see it. {_SHARE}")
     if not (out / SETTINGS_FILE).is_file():
         raise OutputError(f"{out}: node {node} does not see this run folder. {_SHARE}")
-    cv2.setNumThreads(threads)
+    keep_library_threads(threads)
     model = load_model(Path(settings.model))
     segmenter = get_segmenter(settings.segmenter, missing=settings.missing)
     differing = describe_difference(described, describe_settings(settings, model, segmenter))
@@ -269,14 +270,3 @@ def _describe_failure(record: FovRecord, fov: FieldOfView | None, error: Excepti
 def _enumerate(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-@contextmanager
-def _opencv_threads(threads: int) -> Iterator[None]:
-    """Keep OpenCV's own threads to those of the plan while the block runs."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(threads)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
