@@ -12,6 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from onnx import TensorProto, helper, numpy_helper
 from playwright.sync_api import Browser, Page, sync_playwright
+from threadpoolctl import threadpool_info
 
 from hpacells.core.channels import CHANNELS
 from hpacells.core.locations import N_LOCATIONS
@@ -118,6 +119,12 @@ def make_tiny_segmenter_graph() -> bytes:
     opset = [helper.make_opsetid("", 17)]
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=opset, ir_version=8)
     return model.SerializeToString()
+
+
+@pytest.fixture
+def blas_threads() -> Callable[[], set[int]]:
+    """How many threads each BLAS that is loaded may start, asked anew at every call."""
+    return lambda: {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
 
 
 @pytest.fixture

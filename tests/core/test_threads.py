@@ -1,16 +1,12 @@
 import cv2
 import pytest
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from hpacells.core.threads import keep_library_threads, library_threads
 
 
-def blas_threads():
-    return {pool["num_threads"] for pool in ThreadpoolController().select(user_api="blas").info()}
-
-
 @pytest.fixture
-def many():
+def many(blas_threads):
     """Libraries that would take several threads."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
@@ -21,7 +17,7 @@ def many():
 
 
 @pytest.mark.usefixtures("many")
-def test_threads_are_limited_within_the_block_and_given_back_after_it():
+def test_threads_are_limited_within_the_block_and_given_back_after_it(blas_threads):
     with library_threads(2):
         assert (blas_threads(), cv2.getNumThreads()) == ({1}, 2)
     assert (blas_threads(), cv2.getNumThreads()) == ({2}, 3)
@@ -31,7 +27,7 @@ def test_threads_are_limited_within_the_block_and_given_back_after_it():
 
 
 @pytest.mark.usefixtures("many")
-def test_a_worker_keeps_them_limited():
+def test_a_worker_keeps_them_limited(blas_threads):
     limits = keep_library_threads()
     assert (blas_threads(), cv2.getNumThreads()) == ({1}, 1)
     limits.restore_original_limits()

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from hpacells.core.cell_table import (
     CELL_SCHEMA,
@@ -544,7 +544,7 @@ def test_when_a_run_ends_early_no_worker_writes_any_more(run, monkeypatch, tmp_p
         assert sorted((tmp_path / "out" / "parts").iterdir()) == finished
 
 
-def test_libraries_start_no_threads_of_their_own_and_get_them_back(run):
+def test_libraries_start_no_threads_of_their_own_and_get_them_back(run, blas_threads):
     found = []
 
     def look(done, total, what):
@@ -553,13 +553,10 @@ def test_libraries_start_no_threads_of_their_own_and_get_them_back(run):
     before = cv2.getNumThreads()
     with threadpool_limits(limits=2, user_api="blas"):
         run(threads=2, progress=look)
-        assert set(found) == {((1,), 2)}
-        assert blas_threads() == (2,)
+        assert found
+        assert all(threads == ({1}, 2) for threads in found)
+        assert blas_threads() == {2}
     assert cv2.getNumThreads() == before
-
-
-def blas_threads():
-    return tuple({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
 
 
 def test_the_pictures_of_one_field_are_not_those_of_another(run, images):

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 
-import cv2
 import psutil
 import pytest
 
@@ -20,6 +19,7 @@ from hpacells.core.errors import (
     ModelError,
     OutputError,
 )
+from hpacells.core.threads import library_threads
 from hpacells.images.discover import discover_fields
 from hpacells.predict import ray_cluster
 from hpacells.predict.config import RunSettings
@@ -189,8 +189,7 @@ def test_a_node_that_lacks_something_stops_the_run(
         changed = settings.model_copy(update=changes)
         return open_remote_work(changed, described, out=out, threads=1)
 
-    before = cv2.getNumThreads()
-    try:
+    with library_threads():  # a node's worker keeps them limited
         assert open_on_node()(records[0]) is None  # it is finished, and not done again
         with pytest.raises(InputError, match=r"elsewhere: node \S+ does not see it"):
             open_on_node(images=str(tmp_path / "elsewhere"))
@@ -200,8 +199,6 @@ def test_a_node_that_lacks_something_stops_the_run(
             ModelError, match=r"node \S+ would work with another model_id .*other-1"
         ):
             open_on_node(model=str(make_model_folder("other", seed=2)))
-    finally:
-        cv2.setNumThreads(before)
 
 
 def test_a_worker_tells_errors_that_are_meant_for_people_as_they_are():

@@ -103,8 +103,8 @@ def over_processes(
     items
         In the order in which they are begun.
     workers
-        Processes, 1 or more, each with one thread of OpenCV. 1, or a single item, works in this
-        process, which has its threads back between two items.
+        Processes, 1 or more, each with one thread of OpenCV and of BLAS. 1, or a single item,
+        works in this process, which has its threads back between two items.
 
     Yields
     ------
