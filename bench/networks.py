@@ -8,8 +8,8 @@ Scored by the mean average precision over cells of unseen seeds, 95 % over genes
 
 Part 2. The claim that networks without normalisation bear larger batches and stronger augmentation:
 4 or 64 bags of 8 cells (batch 32 or 512) and weak or strong augmentation, the same number of cells,
-the learning rate raised by the root of the batch, for an NFNet with and without adaptive gradient
-clipping and a network with batch normalisation.
+the recipe's learning rate for its 64 and that times the root of the ratio for others, for an NFNet
+with and without adaptive gradient clipping and a network with batch normalisation.
 
 Beside them: the smallest NFNet given grey values (``stains``) instead of each cell's contrast.
 
@@ -58,6 +58,7 @@ NETWORKS = {
 }
 CROP_PX = 96
 BAG = BAGS = 8  # cells of a bag, bags of a step
+RATE = shipped_recipe().learning_rate  # for BAGS bags a step
 STUDY = {  # name → recipe of part 2
     "NFNet, AGC": {"backbone": "hpa_nfnet_pico"},
     "NFNet, no AGC": {"backbone": "hpa_nfnet_pico", "clip_factor": 0.0},
@@ -93,7 +94,7 @@ def _options() -> argparse.Namespace:
 
 def _recipe(precision: str, **changes: Any) -> TrainConfig:
     base = {
-        "crop_px": CROP_PX, "bag_size": BAG, "bags_per_batch": BAGS, "learning_rate": 2e-3,
+        "crop_px": CROP_PX, "bag_size": BAG, "bags_per_batch": BAGS,
         "negative_target": "none", "val_fraction": 0, "precision": precision,
     }  # fmt: skip
     return shipped_recipe(base, changes)
@@ -146,7 +147,7 @@ def _jobs(
                 key = f"study_{name.replace(', ', '_').replace(' ', '-')}_{bags * BAG}_{augment}"
                 jobs[key] = _recipe(
                     options.precision, **recipe, bags_per_batch=bags, augment=augment,
-                    epochs=epochs, learning_rate=1e-3 * math.sqrt(bags / 4),
+                    epochs=epochs, learning_rate=RATE * math.sqrt(bags / BAGS),
                 )  # fmt: skip
     return jobs
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hpacells.core.errors import OutputError
+from hpacells.core.label_noise import PRESENCE
 from hpacells.train import rounds
 from hpacells.train.config_sections import RoundsConfig
 from hpacells.train.records import LoopResult
@@ -153,3 +154,21 @@ def test_two_real_rounds_are_repeatable_and_continue(
     )
     assert steps[0] == 2
     np.testing.assert_array_equal(whole.cell_targets, again.cell_targets)
+
+
+def test_with_one_fold_a_model_of_all_fields_judges_their_cells(data, tiny_config, tmp_path):
+    held_out = split_fields(data, 0.2, seed=0)
+    fold = split_folds(data, held_out, 1, seed=0)
+    np.testing.assert_array_equal(fold, np.where(held_out, -1, 0))
+    assert fold_warnings(data, fold) == []
+    one = {"rounds": RoundsConfig(n=1, folds=1, epochs=1)}
+    soft = run_rounds(data, fold, tiny_config.model_copy(update=one), folder=tmp_path).cell_targets
+    owner = data.field_of_cell
+    assert (soft[held_out[owner]] == -1).all()
+    labelled = data.targets[owner][:, :18] > 0
+    assert not soft[~held_out[owner]][:, :18][~labelled[~held_out[owner]]].any()
+    for k in np.flatnonzero(labelled[~held_out[owner]].any(axis=0)):
+        found = soft[labelled[:, k] & ~held_out[owner], k]
+        assert found.mean() == pytest.approx(PRESENCE[k], abs=1e-3)
+    judged = np.load(tmp_path / "round_1_fold_1.npz")["logits"]
+    assert judged.shape == (int((~held_out[owner]).sum()), 19)

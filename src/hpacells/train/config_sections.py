@@ -138,12 +138,13 @@ class MixConfig(ConfigSection):
 
 
 class RoundsConfig(ConfigSection):
-    """Rounds of soft out-of-fold labels of single cells (``train.rounds``)."""
+    """Rounds of soft labels of single cells, out of fold (``train.rounds``)."""
 
     n: int = Field(default=0, ge=0, le=5)
     """Rounds before the last training; each trains once per fold. 0: image labels only."""
-    folds: int = Field(default=3, ge=2, le=10)
-    """Parts of the training fields; each part's cells are judged by the model of the others."""
+    folds: int = Field(default=3, ge=1, le=10)
+    """Parts of the training fields; each part's cells are judged by the model of the others. 1: a
+    model of all fields judges their cells itself."""
     epochs: int | None = Field(default=None, ge=1)
     """Of a fold's training; null takes the recipe's."""
     cell_loss_weight: float = Field(default=1.0, ge=0)

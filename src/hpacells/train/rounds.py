@@ -1,5 +1,8 @@
 """Rounds of soft labels of single cells: each fold's cells are judged by a model of the others.
 
+With one fold a model of all fields judges them itself: each judgement rests on half as much again
+or twice as many fields, but a network that learned its labels by heart would only repeat them.
+
 ::
 
     OUT/rounds/round_1_fold_2.pt     while that fold's model trains; removed with it
@@ -27,7 +30,7 @@ from hpacells.train.devices import open_fabric
 from hpacells.train.loop import train_classifier
 from hpacells.train.soft_labels import soft_targets
 from hpacells.train.split import folds_without
-from hpacells.train.validation import cells_of
+from hpacells.train.validation import cells_of, classify_cells
 
 __all__ = ["fold_warnings", "recipe_with_cell_targets", "run_rounds"]
 
@@ -121,16 +124,23 @@ def _judge_fold(
     epochs = config.rounds.epochs or config.epochs
     recipe = config if data.cell_targets is None else recipe_with_cell_targets(config)
     short = recipe.model_copy(update={"epochs": epochs, "validate_every": epochs})
-    left_out = (fold == i) | (fold < 0)
+    judges_itself = config.rounds.folds == 1
+    left_out = (fold < 0) | ((fold == i) & (not judges_itself))
     checkpoint = file.with_suffix(".pt")
     result = train_classifier(data, left_out, short, checkpoint_path=checkpoint, progress=tell)
-    if result.validation is not None:  # one process of several has it
-        answered = cells_of(data, np.flatnonzero(left_out))
-        judged = fold[data.field_of_cell[answered]] == i
+    fabric = open_fabric(config)
+    if fabric.is_global_zero:
+        if judges_itself or result.validation is None:
+            cells = cells_of(data, np.flatnonzero(fold == i))
+            model = result.model.to(fabric.device)
+            logits = classify_cells(model, data, cells, fabric.device)[0].numpy()
+        else:  # the training has validated on them
+            answered = cells_of(data, np.flatnonzero(left_out))
+            logits = result.validation.logits[fold[data.field_of_cell[answered]] == i]
         with atomic_path(file) as temporary, temporary.open("wb") as opened:
-            np.savez(opened, logits=result.validation.logits[judged])
+            np.savez(opened, logits=logits)
         checkpoint.unlink(missing_ok=True)
-    open_fabric(config).barrier()  # the others read what the first has written
+    fabric.barrier()  # the others read what the first has written
 
 
 def _targets(
@@ -143,7 +153,8 @@ def _targets(
         logits[used],
         data.targets,
         owner[used],
-        unknown=folds_without(data, fold)[fold[owner[used]]],
+        model_of_cell=fold[owner[used]],
+        unknown=folds_without(data, fold),
     )
     return targets
 

@@ -69,7 +69,7 @@ def split_folds(data: TrainingData, held_out: Bools, n_folds: int, *, seed: int)
     held_out
         ``(F,)`` bool, whole groups: they are in no fold.
     n_folds
-        2 or more.
+        1 or more.
     seed
         Of the division.
 
@@ -90,8 +90,11 @@ def split_folds(data: TrainingData, held_out: Bools, n_folds: int, *, seed: int)
             f"rounds.folds: expected at most {len(used)}, the number of groups ({data.group_kind}) "
             f"to train on, got {n_folds}. Lower it, add fields, or set rounds.n to 0."
         )
-    folds = MultilabelStratifiedKFold(n_folds, shuffle=True, random_state=seed)
     of_group = np.full(len(targets), -1, np.int64)
+    if n_folds == 1:
+        of_group[used] = 0
+        return of_group[member]
+    folds = MultilabelStratifiedKFold(n_folds, shuffle=True, random_state=seed)
     for i, (_, part) in enumerate(folds.split(np.zeros((len(used), 1)), targets[used])):
         of_group[used[part]] = i
     _fill_empty(of_group, used, n_folds)
@@ -110,9 +113,10 @@ def folds_without(data: TrainingData, fold: Indices) -> Bools:
     -------
     ndarray
         ``(folds, K)`` bool: every training field with the location is in this fold, which is left
-        out, or there is none.
+        out, or there is none. A single fold is not left out.
     """
-    others = [data.targets[(fold >= 0) & (fold != i)] for i in range(int(fold.max()) + 1)]
+    n = int(fold.max()) + 1
+    others = [data.targets[(fold >= 0) & ((fold != i) | (n == 1))] for i in range(n)]
     return np.stack([~targets.any(axis=0) for targets in others])
 
 

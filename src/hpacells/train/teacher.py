@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hpacells.core.label_noise import PRESENCE
 from hpacells.core.locations import N_LOCATIONS
 
-__all__ = ["PresencePrior", "shift_to_mean"]
+__all__ = ["PresencePrior", "measured_presence", "shift_to_mean"]
 
 _LIMIT = 12.0
 _HALVINGS = 30
@@ -29,9 +29,7 @@ class PresencePrior(nn.Module):
         super().__init__()
         self.register_buffer("shift", torch.zeros(N_LOCATIONS))
         self.register_buffer("seen", torch.zeros(N_LOCATIONS))
-        wanted = torch.ones(N_LOCATIONS)
-        wanted[: len(PRESENCE)] = torch.tensor(PRESENCE)  # Negative has no entry: no shift
-        self.register_buffer("wanted", wanted, persistent=False)
+        self.register_buffer("wanted", measured_presence(), persistent=False)
 
     @torch.no_grad()
     def forward(self, logits: Tensor, present: Tensor) -> Tensor:
@@ -56,6 +54,16 @@ class PresencePrior(nn.Module):
         rate = (1 / self.seen.clamp_min(1)).clamp_min(_SLOWEST)
         self.shift += torch.where(judged, rate * (fresh - self.shift), 0.0)
         return logits + self.shift
+
+
+def measured_presence() -> Tensor:
+    """Give the share of a label's cells that show each location, ``(K,)`` float32; 1 for Negative.
+
+    Negative has no measured one: it is what remains.
+    """
+    presence = torch.ones(N_LOCATIONS)
+    presence[: len(PRESENCE)] = torch.tensor(PRESENCE)
+    return presence
 
 
 def shift_to_mean(logits: Tensor, chosen: Tensor, wanted: Tensor) -> Tensor:

@@ -16,7 +16,14 @@ from hpacells.runtime.postprocess import calibrated_logits
 from hpacells.train.data import TrainingData
 from hpacells.train.truth import CellTruth
 
-__all__ = ["Validation", "cells_of", "mean_precision", "precision_per_location", "validate"]
+__all__ = [
+    "Validation",
+    "cells_of",
+    "classify_cells",
+    "mean_precision",
+    "precision_per_location",
+    "validate",
+]
 
 _BATCH = 128
 
@@ -103,8 +110,7 @@ def validate(
     was_training = model.training
     model.eval()
     cells = cells_of(data, fields)
-    with torch.inference_mode():
-        logits, embedding = _classify(model, data, cells, device)
+    logits, embedding = classify_cells(model, data, cells, device)
     model.train(was_training)
     judged = calibrated_logits(logits.numpy(), Calibration(), constants or Postprocessing())
     sizes = np.diff(data.offsets)[fields].tolist()
@@ -130,6 +136,25 @@ def validate(
     )
 
 
+def classify_cells(
+    model: nn.Module, data: TrainingData, cells: npt.NDArray[np.int64], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give logits ``(M, K)`` and embedding ``(M, D)``, float32, of some cells.
+
+    ``model`` is on the device and in evaluation mode.
+    """
+    logits, embeddings = [], []
+    with torch.inference_mode():
+        for start in range(0, len(cells), _BATCH):
+            chosen = cells[start : start + _BATCH]
+            crops = torch.from_numpy(data.crops[chosen]).to(device)
+            masks = torch.from_numpy(data.cell_masks[chosen]).to(device)
+            some, embedding = model(crops, masks)
+            logits.append(some.float().cpu())
+            embeddings.append(embedding.float().cpu())
+    return torch.cat(logits), torch.cat(embeddings)
+
+
 def cells_of(data: TrainingData, fields: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Give the positions of the cells of some fields, field after field."""
     spans = [np.arange(data.offsets[i], data.offsets[i + 1], dtype=np.int64) for i in fields]
@@ -150,17 +175,3 @@ def mean_precision(values: Precisions) -> float | None:
     """Mean of those that are defined; None where none is."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def _classify(
-    model: nn.Module, data: TrainingData, cells: npt.NDArray[np.int64], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    logits, embeddings = [], []
-    for start in range(0, len(cells), _BATCH):
-        chosen = cells[start : start + _BATCH]
-        crops = torch.from_numpy(data.crops[chosen]).to(device)
-        masks = torch.from_numpy(data.cell_masks[chosen]).to(device)
-        some, embedding = model(crops, masks)
-        logits.append(some.float().cpu())
-        embeddings.append(embedding.float().cpu())
-    return torch.cat(logits), torch.cat(embeddings)
